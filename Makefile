@@ -1,0 +1,66 @@
+# Everything a newcomer runs. Each target makes the environment it needs, from the lock files.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test lint types structure check bench lock clean
+
+help:
+	@echo 'make demo       serve sample Ingress manifests with sample backends; prints curl lines'
+	@echo 'make test       run the tests'
+	@echo 'make check      run everything that CI runs'
+	@echo 'make bench      measure beside nginx, HAProxy and Envoy'
+	@echo 'make lock       resolve the dependencies anew into requirements/'
+
+$(VENV)/.runtime: requirements/build.txt requirements/runtime.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --require-hashes -r requirements/build.txt
+	$(PIP) install --require-hashes -r requirements/runtime.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
+	$(PIP) install --require-hashes -r requirements/bench.txt
+	touch $@
+
+demo: $(VENV)/.runtime
+	$(BIN)/ingress-controller demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+structure: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+check:
+	bash .ci/run
+
+bench: $(VENV)/.bench
+	$(BIN)/python loadtest/compare.py
+
+lock: $(VENV)/.dev
+	$(PIP) install uv
+	printf 'hatchling>=1.27\neditables\n' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --upgrade - --output-file requirements/build.txt
+	for set in runtime dev bench; do \
+	  case $$set in runtime) groups= ;; dev) groups='--group dev' ;; bench) groups='--group dev --group bench' ;; esac; \
+	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	    --upgrade pyproject.toml $$groups --output-file requirements/$$set.txt; \
+	done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Kubernetes objects, translation, supervision, command line. Never how bytes are proxied."""

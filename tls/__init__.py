@@ -1,0 +1,1 @@
+"""Certificates and names. Never HTTP, never Kubernetes."""
