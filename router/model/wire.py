@@ -5,7 +5,7 @@ a socket pair that only these two processes hold, so a frame that cannot be deco
 ours and ends the channel.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -33,6 +33,11 @@ LATENCY_BUCKETS = (
 """Upper bounds in seconds of the request duration histogram; the last bucket is unbounded."""
 
 
+Network = Annotated[str, msgspec.Meta(extra={"kind": "network"})]
+FieldValue = Annotated[str, msgspec.Meta(extra={"kind": "field-value"})]
+LogTarget = Annotated[str, msgspec.Meta(extra={"kind": "log-target"})]
+
+
 class ListenerSocket(msgspec.Struct, frozen=True):
     """An inherited listening socket and the listener whose connections arrive there."""
 
@@ -43,13 +48,13 @@ class ListenerSocket(msgspec.Struct, frozen=True):
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     """Behaviour of a worker beside its limits."""
 
-    trusted_proxies: tuple[str, ...] = ()
-    """CIDRs of peers whose forwarding fields count."""
-    server_header: str = "python-ingress"
+    trusted_proxies: tuple[Network, ...] = ()
+    """CIDRs of peers whose X-Forwarded-* fields are believed; of all others they are dropped."""
+    server_header: FieldValue = "python-ingress"
     """Server field of answers whose upstream sends none; empty adds none."""
     forwarded_header: bool = False
     """Send the Forwarded field (RFC 7239) too."""
-    access_log: str = "-"
+    access_log: LogTarget = "-"
     """``-`` for standard output, ``off``, or the path of a file to append to."""
 
 
@@ -147,8 +152,8 @@ ToWorker = Configure | Load | Change | Drain
 FromWorker = Ready | Acknowledged | OutOfStep | Stats | LogLine
 
 _encoder = msgspec.msgpack.Encoder()
-_to_worker = msgspec.msgpack.Decoder(ToWorker)
-_from_worker = msgspec.msgpack.Decoder(FromWorker)
+_to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
 
 
 def frame(message: ToWorker | FromWorker) -> bytes:

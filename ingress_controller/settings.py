@@ -1,0 +1,160 @@
+"""Settings of the control process, by topic; nothing else reads flags or the environment.
+
+Limits and options of a worker stand in `router.model`, because the workers get them as they are.
+Each field has the docstring that users read in ``--help`` and in ``docs/reference.md``.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+
+from ingress_controller.flags import UsageError, add_flags, read
+from ingress_controller.translate.options import Options as TranslationOptions
+from router.model.limits import Limits
+from router.model.wire import Options as WorkerOptions
+
+Folder = Annotated[str, msgspec.Meta(extra={"kind": "folder"})]
+Address = Annotated[str, msgspec.Meta(extra={"kind": "address"})]
+Port = Annotated[int, msgspec.Meta(extra={"kind": "port"})]
+Workers = Annotated[int, msgspec.Meta(ge=1, le=256, extra={"kind": "count"})]
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """What is served, and where."""
+
+    manifests: tuple[Folder, ...] = ()
+    """Folder of Kubernetes YAML or JSON, subfolders included. May be repeated; in the environment,
+    folders are separated by colons. A changed file is served within a second."""
+    bind: tuple[Address, ...] = ()
+    """Addresses that clients reach. None: all, of IPv4 and, where the system has it, of IPv6."""
+    http_port: Port = 8080
+    """Port for HTTP. Below 1024 a right is needed that containers often lack, hence 8080."""
+    workers: Workers = 1
+    """Worker processes; each uses one core."""
+
+
+class Translation(msgspec.Struct, frozen=True, kw_only=True):
+    """Which Ingress objects are ours, and what they may ask for."""
+
+    ingress_class: tuple[str, ...] = ("python",)
+    """Names of the IngressClass objects to serve. May be repeated."""
+    controller: tuple[str, ...] = ("python-ingress.dev/controller",)
+    """Values of spec.controller of the IngressClass objects to serve. May be repeated."""
+    watch_ingress_without_class: bool = False
+    """Serve Ingresses that name no class at all."""
+    allow_external_name: bool = False
+    """Serve Services of type ExternalName. Off: whoever may write a Service could reach any name
+    that this process can reach."""
+    published_http_port: Port | None = None
+    """The port that clients use, for X-Forwarded-Port, when a load balancer or Service maps it.
+    None: the same as --http-port."""
+
+
+class Admin(msgspec.Struct, frozen=True, kw_only=True):
+    """The port for probes, metrics and questions."""
+
+    admin_bind: tuple[Address, ...] = ("127.0.0.1",)
+    """Addresses of the admin port. It is read-only, but shows every route: do not publish it."""
+    admin_port: Port = 10254
+    """Port for /healthz, /readyz, /metrics, /routes and /explain; the same as ingress-nginx's."""
+
+
+class Logging(msgspec.Struct, frozen=True, kw_only=True):
+    """The log of the control process, on standard error."""
+
+    log_format: Literal["json", "text", "off"] = "text"
+    """One JSON object a line for machines, text for people, or nothing."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important level that is written."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that `run` needs to know."""
+
+    serving: Serving = Serving()
+    translation: Translation = Translation()
+    worker: WorkerOptions = WorkerOptions()
+    limits: Limits = Limits()
+    admin: Admin = Admin()
+    logging: Logging = Logging()
+
+
+TOPICS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
+    ("serving", Serving),
+    ("which objects are served", Translation),
+    ("behaviour towards clients and backends", WorkerOptions),
+    ("admin port", Admin),
+    ("log", Logging),
+    ("limits and time-outs", Limits),
+)
+
+
+def run_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds every flag."""
+    for title, cls in TOPICS:
+        add_flags(parser, title, cls)
+
+
+def run_settings(
+    arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ
+) -> Settings:
+    """All settings, from flags, then the environment, then defaults.
+
+    Raises:
+        UsageError: a value is wrong, or two values do not fit together.
+    """
+    settings = Settings(
+        serving=read(Serving, arguments, environment),
+        translation=read(Translation, arguments, environment),
+        worker=read(WorkerOptions, arguments, environment),
+        limits=read(Limits, arguments, environment),
+        admin=read(Admin, arguments, environment),
+        logging=read(Logging, arguments, environment),
+    )
+    if settings.serving.http_port == settings.admin.admin_port != 0:
+        raise UsageError(
+            f"--http-port and --admin-port are both {settings.serving.http_port}; "
+            "choose two different ports"
+        )
+    if settings.limits.max_header_line > settings.limits.max_header_size:
+        raise UsageError(
+            "--max-header-line is larger than --max-header-size; "
+            "one line cannot be longer than the whole head: raise the second or lower the first"
+        )
+    return settings
+
+
+def translation_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that `run`, `check` and `explain` share."""
+    add_flags(parser, "which objects are served", Translation)
+
+
+def translation_options(
+    arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ
+) -> TranslationOptions:
+    """Options of the translation for `check` and `explain`.
+
+    Raises:
+        UsageError: a value is wrong.
+    """
+    return options_of(read(Translation, arguments, environment), http_port=80)
+
+
+def options_of(translation: Translation, *, http_port: int) -> TranslationOptions:
+    """What the translation needs to know; ``http_port`` is the bound port.
+
+    Endpoints on loopback are allowed because everything comes from a folder of manifests: an API
+    server never has such endpoints, except by an attack.
+    """
+    published = translation.published_http_port
+    return TranslationOptions(
+        ingress_classes=translation.ingress_class,
+        controllers=translation.controller,
+        watch_ingress_without_class=translation.watch_ingress_without_class,
+        allow_external_name=translation.allow_external_name,
+        allow_local_endpoints=True,
+        http_port=http_port if published is None else published,
+    )
