@@ -1,0 +1,31 @@
+"""Secret and ConfigMap of `v1`: kept for the features that refer to them."""
+
+import msgspec
+
+from ingress_controller.objects.meta import ObjectMeta
+
+
+class Secret(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Prints without its values: secrets live in memory and are never logged."""
+
+    metadata: ObjectMeta
+    type: str = "Opaque"
+    data: dict[str, str] = {}
+    """Values in base64, as the API writes them."""
+    string_data: dict[str, str] = {}
+    """Plain values that a manifest may carry instead; they win over ``data``."""
+
+    def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override: 3.12
+        names = sorted({*self.data, *self.string_data})
+        return (
+            f"Secret({self.metadata.namespace}/{self.metadata.name}, type={self.type!r}, "
+            + ", ".join(f"{name}=<redacted>" for name in names)
+            + ")"
+        )
+
+
+class ConfigMap(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Named texts."""
+
+    metadata: ObjectMeta
+    data: dict[str, str] = {}

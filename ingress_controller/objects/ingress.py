@@ -1,0 +1,106 @@
+"""Ingress and IngressClass of `networking.k8s.io/v1`."""
+
+from typing import Literal
+
+import msgspec
+
+from ingress_controller.objects.meta import ObjectMeta
+
+
+class ServiceBackendPort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Port of a Service, by name or by number: exactly one of both in a valid object."""
+
+    name: str = ""
+    number: int = 0
+
+
+class ServiceBackend(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`backend.service`."""
+
+    name: str
+    port: ServiceBackendPort = ServiceBackendPort()
+
+
+class ResourceBackend(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`backend.resource`: an object of the same namespace that is no Service."""
+
+    kind: str
+    name: str
+    api_group: str = ""
+
+
+class Backend(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Exactly one of both in a valid object."""
+
+    service: ServiceBackend | None = None
+    resource: ResourceBackend | None = None
+
+
+class HTTPPath(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One of `spec.rules[].http.paths[]`.
+
+    ``path_type`` is any text: a path with a type that we do not know harms only itself.
+    """
+
+    backend: Backend = Backend()
+    path: str = ""
+    path_type: str = ""
+
+
+class HTTPRule(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`spec.rules[].http`."""
+
+    paths: tuple[HTTPPath, ...] = ()
+
+
+class Rule(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One of `spec.rules[]`."""
+
+    host: str = ""
+    http: HTTPRule | None = None
+
+
+class IngressTLS(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One of `spec.tls[]`."""
+
+    hosts: tuple[str, ...] = ()
+    secret_name: str = ""
+
+
+class IngressSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`spec`."""
+
+    ingress_class_name: str = ""
+    default_backend: Backend | None = None
+    rules: tuple[Rule, ...] = ()
+    tls: tuple[IngressTLS, ...] = ()
+
+
+class Ingress(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Rules that send HTTP requests to Services."""
+
+    metadata: ObjectMeta
+    spec: IngressSpec = IngressSpec()
+
+
+class ClassParameters(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`IngressClass.spec.parameters`; we have no such settings, and say so."""
+
+    kind: str = ""
+    name: str = ""
+    api_group: str = ""
+    scope: Literal["Cluster", "Namespace"] = "Cluster"
+
+
+class IngressClassSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`IngressClass.spec`."""
+
+    controller: str = ""
+    parameters: ClassParameters | None = None
+
+
+class IngressClass(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Says which controller serves the Ingresses of a class. Cluster-scoped."""
+
+    metadata: ObjectMeta
+    spec: IngressClassSpec = IngressClassSpec()

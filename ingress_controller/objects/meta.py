@@ -1,0 +1,45 @@
+"""Metadata of every object, and how an object is called."""
+
+from datetime import datetime
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+
+class ObjectKey(NamedTuple):
+    """Identity of an object in a store; cluster-scoped kinds have an empty namespace."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:  # type: ignore[explicit-override]  # typing.override: 3.12
+        if self.namespace:
+            return f"{self.kind} {self.namespace}/{self.name}"
+        return f"{self.kind} {self.name}" if self.name else self.kind
+
+
+class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`metadata` with what we read."""
+
+    name: str
+    namespace: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    creation_timestamp: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    """Absent in most manifest files; such objects count as older than any with a time."""
+
+
+AgeKey = tuple[float, str, str]
+"""Orders objects by age: seconds since 1970 (minus infinity without a time), namespace, name."""
+
+
+def age_key(meta: ObjectMeta) -> AgeKey:
+    """The one sort key by which conflicts are decided: oldest first, then namespace and name.
+
+    An object without a creation time, as in a manifest file, is as old as can be: a folder of
+    manifests is then decided by namespace and name alone, the same on every machine.
+    """
+    created = meta.creation_timestamp
+    seconds = created.timestamp() if created is not None else float("-inf")
+    return (seconds, meta.namespace, meta.name)

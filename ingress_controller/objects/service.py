@@ -1,0 +1,34 @@
+"""Service of `v1`."""
+
+import msgspec
+
+from ingress_controller.objects.meta import ObjectMeta
+
+
+class ServicePort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One of `spec.ports[]`; the name is empty only when it is the single port."""
+
+    port: int
+    name: str = ""
+    protocol: str = "TCP"
+    app_protocol: str = ""
+    target_port: int | str = 0
+    """Read for advice only: EndpointSlices carry the resolved port."""
+
+
+class ServiceSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`spec`."""
+
+    type: str = "ClusterIP"
+    cluster_ip: str = msgspec.field(default="", name="clusterIP")
+    """``None`` for a headless Service; routing is the same for both, `explain` shows it."""
+    ports: tuple[ServicePort, ...] = ()
+    external_name: str = ""
+    selector: dict[str, str] = {}
+
+
+class Service(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A named set of ports; its endpoints come in EndpointSlices."""
+
+    metadata: ObjectMeta
+    spec: ServiceSpec = ServiceSpec()
