@@ -18,7 +18,7 @@ for ever: ``%2F`` is data, not a separator (package registries need it).
 """
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -33,8 +33,11 @@ _UNRESERVED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 _PLAIN: Final = rb"!$&'()*+,\-.0-9:;=@A-Z\[\]_a-z~"
 
 
-class CanonicalPath(NamedTuple):
-    """The two forms of one path; both begin with a slash."""
+class CanonicalPath(msgspec.Struct, frozen=True, gc=False):
+    """The two forms of one path; both begin with a slash.
+
+    Made once per request: without a garbage collector's header it costs a third of a tuple.
+    """
 
     match: bytes
     forward: bytes
@@ -229,5 +232,7 @@ def path_condition(kind: PathKind, written: str) -> PathCondition | PathRefused:
         return PathRefused("the path holds an encoded slash (%2F), which Ingress paths may not")
     match = canonical.match.decode("ascii")
     if len(match) > MAX_RULE_PATH:
-        return PathRefused(f"the path has {len(match)} octets; requests have {MAX_RULE_PATH}")
+        return PathRefused(
+            f"the path has {len(match)} octets, and no request's path has over {MAX_RULE_PATH}"
+        )
     return PathCondition(kind=kind, value=match.removesuffix("/") if kind == "prefix" else match)
