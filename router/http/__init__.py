@@ -1,1 +1,12 @@
-"""TODO map."""
+"""HTTP/1.1 messages: bytes to heads and bodies, and back. Pure: no transport, no clock.
+
+* `fields` reads one header line, once: lines that were read before are looked up.
+* `rules` judges what the special fields say; every function is one rule with its source.
+* `requests` reads a request head, `responses` an answer's head.
+* `chunked` takes the chunked coding apart, `decoders` cuts the stream of a connection into heads,
+  body pieces and ends, in both roles.
+* `faults` lists everything that can go wrong, `answers` makes our own answers.
+
+A message is accepted only when both llhttp (httptools, without any leniency) and our own rules
+accept it. Nothing here knows routes, Kubernetes or sockets.
+"""

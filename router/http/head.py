@@ -1,0 +1,115 @@
+"""Heads of messages, read and judged; what forwarding and logging need, and no more."""
+
+from router.http.fields import Field
+
+
+class RequestHead:
+    """A request head that all message rules accepted."""
+
+    __slots__ = (
+        "authorization",
+        "chunked",
+        "closes",
+        "content_length",
+        "expects_continue",
+        "forwarding",
+        "host_field",
+        "keep_alive",
+        "method",
+        "minor",
+        "nominated",
+        "passed",
+        "path",
+        "query",
+        "referer",
+        "size",
+        "target",
+        "takes_trailers",
+        "upgrade",
+        "upgrade_nominated",
+        "user_agent",
+        "websocket_key",
+        "websocket_version",
+        "grpc",
+    )
+
+    def __init__(self, method: bytes, target: bytes, minor: int, size: int) -> None:
+        self.method = method
+        self.target = target
+        """As received."""
+        self.path = b""
+        """Path of the target as received, without query; ``*`` for ``OPTIONS *``."""
+        self.query: bytes | None = None
+        """Query of the target in forwarded form, without the question mark."""
+        self.minor = minor
+        """1 for HTTP/1.1, 0 for HTTP/1.0."""
+        self.size = size
+        """Bytes of the head."""
+        self.host_field: bytes | None = None
+        """Value of the Host field; None only in HTTP/1.0."""
+        self.content_length = -1
+        """Bytes of the body; -1 when there is no Content-Length."""
+        self.chunked = False
+        self.keep_alive = minor == 1
+        """What the client wants (RFC 9112 9.3)."""
+        self.closes = False
+        self.upgrade_nominated = False
+        self.nominated: list[bytes] | None = None
+        """Lower-case names that Connection wants removed, beside the ones we always remove."""
+        self.upgrade: bytes | None = None
+        """The protocol asked for, in lower case; None when nothing is asked or it is not passed."""
+        self.expects_continue = False
+        self.takes_trailers = False
+        """The client said ``TE: trailers``."""
+        self.grpc = False
+        self.passed: list[bytes] = []
+        """Lines to forward, each with CRLF."""
+        self.forwarding: list[Field] | None = None
+        """Fields that count only from trusted peers."""
+        self.user_agent = b""
+        self.referer = b""
+        self.authorization = b""
+        self.websocket_key = b""
+        self.websocket_version = b""
+
+    @property
+    def has_body(self) -> bool:
+        """Whether body bytes follow the head (RFC 9112 6)."""
+        return self.chunked or self.content_length > 0
+
+
+class ResponseHead:
+    """The head of an upstream's answer."""
+
+    __slots__ = (
+        "chunked",
+        "closes",
+        "content_length",
+        "grpc",
+        "has_date",
+        "has_server",
+        "keep_alive",
+        "minor",
+        "nominated",
+        "passed",
+        "reason",
+        "size",
+        "status",
+        "upgrade",
+    )
+
+    def __init__(self, minor: int, status: int, reason: bytes, size: int) -> None:
+        self.minor = minor
+        self.status = status
+        self.reason = reason
+        self.size = size
+        self.content_length = -1
+        self.chunked = False
+        self.keep_alive = minor == 1
+        self.closes = False
+        self.nominated: list[bytes] | None = None
+        self.upgrade: bytes | None = None
+        self.has_server = False
+        self.has_date = False
+        self.grpc = False
+        self.passed: list[bytes] = []
