@@ -1,0 +1,142 @@
+"""The control loop: what changed → wait → translate → publish.
+
+Reads the folders of manifests in a thread every SCAN_SECONDS and hands what changed to `Holdoff`;
+when a build is due, the translator makes the next snapshot and the supervisor sends it. A failure
+of ours in one round is logged, and the last good state serves on.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+
+from ingress_controller.holdoff import Holdoff
+from ingress_controller.logs import Log
+from ingress_controller.sources.manifests import ManifestFolders
+from ingress_controller.store import ObjectChange
+from ingress_controller.supervisor.workers import Supervisor, within
+from ingress_controller.translate.diagnostics import Diagnostic, order
+from ingress_controller.translate.translator import Translator
+
+SCAN_SECONDS = 0.4
+"""Between two looks at the folders: a changed file is served within a second."""
+MAX_LOGGED = 50
+"""Diagnostics logged in one round; `/diagnostics` has all."""
+
+
+class ControlLoop:
+    """Keeps the workers in step with the folders."""
+
+    def __init__(
+        self, folders: ManifestFolders, translator: Translator, supervisor: Supervisor, log: Log
+    ) -> None:
+        self.translator = translator
+        self.diagnostics: tuple[Diagnostic, ...] = ()
+        """All current diagnostics, of the files and of the translation, in order."""
+        self.published = False
+        """The first complete snapshot is on its way to the workers."""
+        self._folders = folders
+        self._supervisor = supervisor
+        self._log = log
+        self._holdoff = Holdoff()
+        self._of_files: tuple[Diagnostic, ...] = ()
+        self._added = asyncio.Event()
+
+    async def run(self) -> None:
+        """Runs until it is cancelled."""
+        await self._first()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(), name="scan manifests")
+            group.create_task(self._build(), name="build snapshots")
+
+    async def _first(self) -> None:
+        """Serves everything there is at once: nothing can be emptied yet."""
+        while not self.published:
+            changes = await self._scan()
+            self._holdoff.add(changes, float("-inf"))
+            self._translate(self._holdoff.take(time.monotonic()))
+            if not self.published:
+                await asyncio.sleep(SCAN_SECONDS)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(SCAN_SECONDS)
+            before = self._of_files
+            changes = await self._scan()
+            if changes:
+                self._holdoff.add(changes, time.monotonic())
+                self._added.set()
+            if self._of_files != before:
+                self._report()
+
+    async def _build(self) -> None:
+        while True:
+            due = self._holdoff.next_build()
+            now = time.monotonic()
+            if due is not None and due <= now:
+                self._translate(self._holdoff.take(now))
+            else:
+                self._added.clear()
+                await within(self._added.wait(), 3600.0 if due is None else due - now)
+
+    async def _scan(self) -> Sequence[ObjectChange]:
+        try:
+            scan = await asyncio.to_thread(self._folders.scan)
+        except Exception as error:
+            self._log.defect("reading the manifests failed; the last good state serves on", error)
+            return ()
+        self._of_files = scan.diagnostics
+        return scan.changes
+
+    def _translate(self, changes: Iterable[ObjectChange]) -> None:
+        """Applies changes and publishes what comes of them."""
+        started = time.perf_counter()
+        try:
+            delta = self.translator.update(changes)
+        except Exception as error:
+            self._log.defect("translation failed; the last good state serves on", error)
+            return
+        seconds = time.perf_counter() - started
+        if not self.published:
+            self._supervisor.publish(self.translator.snapshot, None)
+            self.published = True
+        elif delta is not None:
+            self._supervisor.publish(self.translator.snapshot, delta)
+            self._log.info(
+                "a new snapshot is published",
+                version=delta.version,
+                hosts=sum(len(hosts) for hosts in delta.hosts.values()),
+                upstreams=len(delta.upstreams),
+                endpoint_sets=len(delta.endpoints),
+                milliseconds=f"{seconds * 1000:.1f}",
+            )
+        self._report()
+
+    def _report(self) -> None:
+        """Logs diagnostics that are new, and those that are gone."""
+        before = set(self.diagnostics)
+        self.diagnostics = tuple(
+            sorted((*self._of_files, *self.translator.diagnostics), key=order)
+        )
+        now = set(self.diagnostics)
+        fresh = [each for each in self.diagnostics if each not in before]
+        for diagnostic in fresh[:MAX_LOGGED]:
+            level = diagnostic.severity if diagnostic.severity != "hint" else "info"
+            self._log.write(level, diagnostic.message, described(diagnostic))
+        if len(fresh) > MAX_LOGGED:
+            self._log.warning(
+                "more diagnostics appeared than are logged; /diagnostics has all",
+                more=len(fresh) - MAX_LOGGED,
+            )
+        for diagnostic in sorted(before - now, key=order)[:MAX_LOGGED]:
+            self._log.info(f"no longer: {diagnostic.message}", object=diagnostic.object)
+
+
+def described(diagnostic: Diagnostic) -> dict[str, object]:
+    """A diagnostic as fields of a log line; the message is the event."""
+    fields: dict[str, object] = {"code": diagnostic.code.value, "object": diagnostic.object}
+    if diagnostic.field:
+        fields["field"] = diagnostic.field
+    if diagnostic.file:
+        line = f":{diagnostic.line}" if diagnostic.line else ""
+        fields["file"] = f"{diagnostic.file}{line}"
+    return fields | {"consequence": diagnostic.consequence, "remedy": diagnostic.remedy}
