@@ -114,3 +114,7 @@ class LibraryHandler(logging.Handler):
         if record.exc_info is not None and record.exc_info[1] is not None:
             fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
         self._log.write(level, record.getMessage(), fields)
+
+    def install(self) -> None:
+        """Makes it the only place where libraries log to."""
+        logging.basicConfig(handlers=[self], level=logging.WARNING, force=True)

@@ -52,8 +52,9 @@ class ControlLoop:
         """Serves everything there is at once: nothing can be emptied yet."""
         while not self.published:
             changes = await self._scan()
-            self._holdoff.add(changes, float("-inf"))
-            self._translate(self._holdoff.take(time.monotonic()))
+            if changes is not None:
+                self._holdoff.add(changes, float("-inf"))
+                self._translate(self._holdoff.take(time.monotonic()))
             if not self.published:
                 await asyncio.sleep(SCAN_SECONDS)
 
@@ -78,12 +79,13 @@ class ControlLoop:
                 self._added.clear()
                 await within(self._added.wait(), 3600.0 if due is None else due - now)
 
-    async def _scan(self) -> Sequence[ObjectChange]:
+    async def _scan(self) -> Sequence[ObjectChange] | None:
+        """What changed in the folders; None when that could not be found out."""
         try:
             scan = await asyncio.to_thread(self._folders.scan)
         except Exception as error:
             self._log.defect("reading the manifests failed; the last good state serves on", error)
-            return ()
+            return None
         self._of_files = scan.diagnostics
         return scan.changes
 
@@ -114,9 +116,7 @@ class ControlLoop:
     def _report(self) -> None:
         """Logs diagnostics that are new, and those that are gone."""
         before = set(self.diagnostics)
-        self.diagnostics = tuple(
-            sorted((*self._of_files, *self.translator.diagnostics), key=order)
-        )
+        self.diagnostics = tuple(sorted((*self._of_files, *self.translator.diagnostics), key=order))
         now = set(self.diagnostics)
         fresh = [each for each in self.diagnostics if each not in before]
         for diagnostic in fresh[:MAX_LOGGED]:

@@ -1,0 +1,204 @@
+"""What Prometheus reads: a collector over one state, which is a value.
+
+Labels are bounded: requests are counted by Ingress and Service (not by path, method or client), and
+every name in a label is an object's. METRICS says what each metric means; `docs/reference.md` is
+made from it. The workers' own counters and gauges, whose names come with their reports, appear as
+``ingress_worker_NAME``.
+"""
+
+import platform
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from ingress_controller.supervisor.totals import SWAP_BUCKETS, RouteTotal, WorkerStatus
+from ingress_controller.translate.diagnostics import Diagnostic
+from router.model.origin import RouteLabel
+from router.model.snapshot import SnapshotVersion
+from router.model.wire import LATENCY_BUCKETS, UpstreamGauges
+
+Labels = tuple[str, ...]
+ROUTE = ("namespace", "ingress", "service")
+
+METRICS: Mapping[str, tuple[Labels, str]] = {
+    "ingress_build_info": (("version", "python"), "Always 1; the labels say what runs."),
+    "ingress_requests_total": ((*ROUTE, "code"), "Requests answered, by class of status code."),
+    "ingress_request_duration_seconds": (
+        ROUTE,
+        "From the request's first byte to the answer's last.",
+    ),
+    "ingress_request_bytes_total": (ROUTE, "Bytes received from clients."),
+    "ingress_response_bytes_total": (ROUTE, "Bytes sent to clients."),
+    "ingress_upstream_endpoints": (
+        ("upstream", "state"),
+        "Endpoints of an upstream: eligible for requests, or ejected after failures (of all "
+        "workers the most pessimistic view).",
+    ),
+    "ingress_upstream_connections": (
+        ("upstream", "state"),
+        "Connections to an upstream: active with a request, or idle.",
+    ),
+    "ingress_upstream_waiting": (("upstream",), "Requests that wait for a connection."),
+    "ingress_snapshot_version": ((), "Version of the newest snapshot."),
+    "ingress_worker_snapshot_version": (("worker",), "Version that a worker serves."),
+    "ingress_workers": (("state",), "Workers that serve a snapshot, and those that do not (yet)."),
+    "ingress_worker_restarts_total": (("worker",), "Workers started again after one ended."),
+    "ingress_swap_duration_seconds": (
+        (),
+        "From a snapshot's arrival in a worker to the swapped table; the count is that of swaps.",
+    ),
+    "ingress_diagnostics": (("code", "severity"), "Findings about objects and files, now."),
+    "ingress_log_lines_dropped_total": ((), "Lines of the control log that nobody read in time."),
+}
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is shown, as it is at one moment."""
+
+    version: str
+    """Of the program."""
+    routes: Mapping[RouteLabel, RouteTotal]
+    counters: Mapping[str, int]
+    gauges: Mapping[int, Mapping[str, float]]
+    """By worker slot."""
+    upstreams: Mapping[int, Mapping[str, UpstreamGauges]]
+    """By worker slot and upstream."""
+    workers: Sequence[WorkerStatus]
+    snapshot_version: SnapshotVersion | None
+    swap_seconds: float
+    swap_buckets: Sequence[int]
+    diagnostics: Sequence[Diagnostic]
+    log_lines_dropped: int
+
+
+class StateCollector(Collector):
+    """Prometheus' view of one state."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        yield _gauge("ingress_build_info", {(self._state.version, platform.python_version()): 1})
+        yield from self._requests()
+        yield from self._upstreams()
+        yield from self._control()
+        yield from self._reported()
+
+    def _requests(self) -> Iterator[Metric]:
+        routes = self._state.routes
+        yield _counter(
+            "ingress_requests_total",
+            {
+                (*label, f"{index + 1}xx"): count
+                for label, total in routes.items()
+                for index, count in enumerate(total.codes)
+                if count
+            },
+        )
+        durations = _histogram("ingress_request_duration_seconds")
+        for label, total in routes.items():
+            buckets = _cumulative(LATENCY_BUCKETS, total.buckets)
+            durations.add_metric(label, buckets, total.seconds)
+        yield durations
+        received = {tuple(label): total.bytes_received for label, total in routes.items()}
+        yield _counter("ingress_request_bytes_total", received)
+        sent = {tuple(label): total.bytes_sent for label, total in routes.items()}
+        yield _counter("ingress_response_bytes_total", sent)
+
+    def _upstreams(self) -> Iterator[Metric]:
+        endpoints: dict[Labels, int] = {}
+        connections: Counter[Labels] = Counter()
+        waiting: Counter[Labels] = Counter()
+        for by_upstream in self._state.upstreams.values():
+            for upstream, gauges in by_upstream.items():
+                eligible, ejected = (upstream, "eligible"), (upstream, "ejected")
+                # Each worker has the same endpoints, so these do not add up.
+                endpoints[eligible] = min(endpoints.get(eligible, gauges.eligible), gauges.eligible)
+                endpoints[ejected] = max(endpoints.get(ejected, 0), gauges.ejected)
+                connections[upstream, "active"] += gauges.active
+                connections[upstream, "idle"] += gauges.idle
+                waiting[(upstream,)] += gauges.waiting
+        yield _gauge("ingress_upstream_endpoints", endpoints)
+        yield _gauge("ingress_upstream_connections", connections)
+        yield _gauge("ingress_upstream_waiting", waiting)
+
+    def _control(self) -> Iterator[Metric]:
+        state = self._state
+        if state.snapshot_version is not None:
+            yield _gauge("ingress_snapshot_version", {(): state.snapshot_version})
+        served: dict[Labels, float] = {
+            (str(w.slot),): w.version for w in state.workers if w.version is not None
+        }
+        yield _gauge("ingress_worker_snapshot_version", served)
+        absent = len(state.workers) - len(served)
+        yield _gauge("ingress_workers", {("serving",): len(served), ("starting",): absent})
+        yield _counter(
+            "ingress_worker_restarts_total", {(str(w.slot),): w.restarts for w in state.workers}
+        )
+        swaps = _histogram("ingress_swap_duration_seconds")
+        swaps.add_metric((), _cumulative(SWAP_BUCKETS, state.swap_buckets), state.swap_seconds)
+        yield swaps
+        found: Counter[Labels] = Counter((d.code.value, d.severity) for d in state.diagnostics)
+        yield _gauge("ingress_diagnostics", found)
+        yield _counter("ingress_log_lines_dropped_total", {(): state.log_lines_dropped})
+
+    def _reported(self) -> Iterator[Metric]:
+        """What the workers count beside requests, under the names that they give."""
+        for name, count in sorted(self._state.counters.items()):
+            text = f"Reported by the workers: {name.replace('_', ' ')}, since the start."
+            counter = CounterMetricFamily(f"ingress_worker_{name}", text)
+            counter.add_metric((), count)
+            yield counter
+        sums: Counter[str] = Counter()
+        for gauges in self._state.gauges.values():
+            sums.update(gauges)
+        for name, value in sorted(sums.items()):
+            text = f"Reported by the workers: {name.replace('_', ' ')}, now, of all together."
+            yield GaugeMetricFamily(f"ingress_worker_{name}", text, value=value)
+
+
+def render(state: State) -> bytes:
+    """A state in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(StateCollector(state))
+    return generate_latest(registry)
+
+
+def _gauge(name: str, values: Mapping[Labels, float]) -> GaugeMetricFamily:
+    labels, text = METRICS[name]
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for label, value in values.items():
+        family.add_metric(label, value)
+    return family
+
+
+def _counter(name: str, values: Mapping[Labels, float]) -> CounterMetricFamily:
+    labels, text = METRICS[name]
+    family = CounterMetricFamily(name, text, labels=labels)
+    for label, value in values.items():
+        family.add_metric(label, value)
+    return family
+
+
+def _histogram(name: str) -> HistogramMetricFamily:
+    labels, text = METRICS[name]
+    return HistogramMetricFamily(name, text, labels=labels)
+
+
+def _cumulative(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Prometheus' buckets, each with the smaller ones, from one count a bucket."""
+    total = 0
+    buckets = []
+    for bound, count in zip((*map(repr, bounds), "+Inf"), counts, strict=True):
+        total += count
+        buckets.append((bound, float(total)))
+    return buckets

@@ -1,0 +1,203 @@
+"""The running program: builds everything, starts it in one task group, ends it in order.
+
+Order of the end (SIGTERM): readiness turns false, so that load balancers stop sending; workers
+accept for `drain_accept` seconds more, because they learn late, then finish what runs, for
+`drain_timeout` seconds at most. Ctrl-C means the same without the first wait and with little
+patience; a second one means now.
+"""
+
+import asyncio
+import importlib.metadata
+import signal
+from collections.abc import Callable, Sequence
+
+import msgspec
+import uvloop
+
+from ingress_controller.admin.metrics import State
+from ingress_controller.admin.readiness import Readiness, verdict
+from ingress_controller.admin.server import AdminServer
+from ingress_controller.explain import explain
+from ingress_controller.logs import LibraryHandler, Log
+from ingress_controller.loop import ControlLoop
+from ingress_controller.settings import Settings, options_of
+from ingress_controller.sources.manifests import ManifestFolders
+from ingress_controller.supervisor.sockets import BoundListener, bind_listener
+from ingress_controller.supervisor.workers import Supervisor, WorkerSetup
+from ingress_controller.translate.diagnostics import Diagnostic
+from ingress_controller.translate.translator import Translator
+from router.model.snapshot import Snapshot
+
+INTERRUPT_SECONDS = 3.0
+"""After Ctrl-C, running exchanges have so long to end: somebody waits at a terminal."""
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """Where a program that is ready can be reached."""
+
+    http: tuple[str, ...]
+    """Addresses such as ``0.0.0.0:8080``."""
+    admin: tuple[str, ...]
+
+
+class Sockets:
+    """All listening sockets, bound before anything else starts.
+
+    Raises:
+        BindError: one of them cannot be bound.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        serving, admin = settings.serving, settings.admin
+        self.http = bind_listener(
+            serving.bind, serving.http_port, slots=serving.workers, port_flag="--http-port"
+        )
+        try:
+            self.admin: BoundListener = bind_listener(
+                admin.admin_bind, admin.admin_port, slots=1, port_flag="--admin-port"
+            )
+        except OSError:
+            self.http.close()
+            raise
+
+    @property
+    def addresses(self) -> Serving:
+        return Serving(self.http.addresses, self.admin.addresses)
+
+
+class App:
+    """One run of the program; also what the admin port may know of it."""
+
+    def __init__(self, settings: Settings, sockets: Sockets, log: Log) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._log = log
+        self._addresses = sockets.addresses
+        self._was_ready = False
+        self._draining = False
+        self._stopped = asyncio.Event()
+        self._exit_code = 0
+        self._announced = asyncio.Event()
+        options = options_of(settings.translation, http_port=sockets.http.port)
+        setup = WorkerSetup(
+            listeners={"http": sockets.http}, limits=settings.limits, options=settings.worker
+        )
+        self._supervisor = Supervisor(setup, log, self._look)
+        self._loop = ControlLoop(
+            ManifestFolders(settings.serving.manifests), Translator(options), self._supervisor, log
+        )
+        self._admin = AdminServer(self, sockets.admin)
+
+    @property
+    def readiness(self) -> Readiness:
+        """Whether traffic may come now."""
+        return verdict(
+            published=self._loop.published,
+            was_ready=self._was_ready,
+            draining=self._draining,
+            workers=self._supervisor.statuses,
+        )
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._loop.translator.snapshot
+
+    @property
+    def diagnostics(self) -> Sequence[Diagnostic]:
+        return self._loop.diagnostics
+
+    def state(self) -> State:
+        """What metrics show, copied: it is rendered in a thread while everything goes on."""
+        totals = self._supervisor.totals
+        totals.forget_upstreams(self.snapshot.upstreams)
+        return State(
+            version=importlib.metadata.version("python-ingress"),
+            routes=dict(totals.routes),
+            counters=dict(totals.counters),
+            gauges=dict(totals.gauges),
+            upstreams={slot: dict(gauges) for slot, gauges in totals.upstreams.items()},
+            workers=self._supervisor.statuses,
+            snapshot_version=self.snapshot.version if self._loop.published else None,
+            swap_seconds=totals.swap_seconds,
+            swap_buckets=tuple(totals.swap_buckets),
+            diagnostics=self.diagnostics,
+            log_lines_dropped=self._log.dropped,
+        )
+
+    async def run(self, announce: Callable[[Serving], None]) -> int:
+        """Serves until a signal; the answer is the exit code.
+
+        Args:
+            announce: called once, when every worker serves the first snapshot.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        await self._admin.start()
+        async with asyncio.TaskGroup() as group:
+            workers = group.create_task(self._supervisor.run(), name="workers")
+            work = group.create_task(self._loop.run(), name="control loop")
+            announcing = group.create_task(self._announce(announce), name="announce")
+            await self._stopped.wait()
+            work.cancel()
+            announcing.cancel()
+            await workers
+        await self._admin.stop()
+        self._log.info("the end", exit_code=self._exit_code)
+        return self._exit_code
+
+    async def _announce(self, announce: Callable[[Serving], None]) -> None:
+        await self._announced.wait()
+        addresses = self._addresses
+        self._log.info("ready", http=",".join(addresses.http), admin=",".join(addresses.admin))
+        announce(addresses)
+
+    def _look(self) -> None:
+        """A worker serves another version, or none."""
+        if self.readiness.ready:
+            self._was_ready = True
+            self._announced.set()
+
+    def _terminate(self) -> None:
+        limits = self._settings.limits
+        self._drain(accept=limits.drain_accept, timeout=limits.drain_timeout, exit_code=0)
+
+    def _interrupt(self) -> None:
+        if self._draining:
+            self._log.info("interrupted: running requests are cut")
+            self._exit_code = 130
+            self._supervisor.kill()
+        else:
+            timeout = min(INTERRUPT_SECONDS, self._settings.limits.drain_timeout)
+            self._drain(accept=0.0, timeout=timeout, exit_code=130)
+
+    def _drain(self, *, accept: float, timeout: float, exit_code: int) -> None:
+        if self._draining:
+            return
+        self._draining = True
+        self._exit_code = exit_code
+        self._log.info(
+            "draining: not ready any more", accept=f"{accept:g} s", finish=f"{timeout:g} s"
+        )
+        self._supervisor.drain(accept=accept, timeout=timeout)
+        # Workers hold descriptors of their own. One of ours that stayed open would keep the kernel
+        # queueing connections that nobody accepts once the workers have closed theirs.
+        self._sockets.http.close()
+        self._stopped.set()
+
+
+def serve(settings: Settings, sockets: Sockets, announce: Callable[[Serving], None]) -> int:
+    """Runs the program until a signal; the answer is the exit code."""
+    log = Log(settings.logging.log_format, settings.logging.log_level)
+    LibraryHandler(log).install()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(settings, sockets, log, announce))
+    finally:
+        log.close()
+
+
+async def _serve(
+    settings: Settings, sockets: Sockets, log: Log, announce: Callable[[Serving], None]
+) -> int:
+    return await App(settings, sockets, log).run(announce)
