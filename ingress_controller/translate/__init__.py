@@ -1,1 +1,15 @@
-"""TODO map."""
+"""From Kubernetes objects to a `Snapshot` and diagnostics: a pure function, memoised.
+
+In: objects (`ingress_controller.store`) and `options`. Out: a snapshot for the workers, or the
+delta from the last one, and `diagnostics` for people. In the order in which a route is made:
+
+``classes``    which Ingresses are ours
+``ingress``    what one Ingress claims: hosts, paths, backends; looks at nothing but that object
+``services``   a backend's Service and port become an upstream, or an answer that says why not
+``endpoints``  EndpointSlices become endpoint sets: the hot path, which never touches a route
+``conflicts``  what several Ingresses claim of one host becomes that host: the oldest wins
+``translator`` holds the memos and the indices, so that a change costs what it changes
+
+No I/O, no clock, no randomness: equal objects and options, in any order of arrival, give an equal
+snapshot and equal diagnostics.
+"""

@@ -1,0 +1,137 @@
+"""The newest version of every object, and what depends on what.
+
+The store answers two questions: does this change matter (an equal object changes nothing), and
+which slices belong to a Service.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from ingress_controller.objects.config import ConfigMap, Secret
+from ingress_controller.objects.ingress import Ingress, IngressClass
+from ingress_controller.objects.meta import ObjectKey
+from ingress_controller.objects.service import Service
+from ingress_controller.objects.slices import SERVICE_NAME_LABEL, Endpoints, EndpointSlice
+
+__all__ = ["KubernetesObject", "Name", "ObjectChange", "ObjectKey", "Store", "key_of"]
+
+KubernetesObject = Ingress | IngressClass | Service | EndpointSlice | Endpoints | Secret | ConfigMap
+
+
+class Name(NamedTuple):
+    """Namespace and name; with a kind it is an `ObjectKey`."""
+
+    namespace: str
+    name: str
+
+
+class ObjectChange(NamedTuple):
+    """The newest version of an object; None when it is gone."""
+
+    key: ObjectKey
+    object: KubernetesObject | None
+
+
+def key_of(item: KubernetesObject) -> ObjectKey:
+    """The identity of an object."""
+    return ObjectKey(type(item).__name__, item.metadata.namespace, item.metadata.name)
+
+
+class Store:
+    """Objects by kind and name. Whoever holds it applies changes; everybody else only reads."""
+
+    __slots__ = (
+        "_kinds",
+        "_slices_of",
+        "classes",
+        "config_maps",
+        "endpoints",
+        "ingresses",
+        "namespaces_of_service",
+        "secrets",
+        "services",
+        "slices",
+    )
+
+    def __init__(self) -> None:
+        self.ingresses: dict[Name, Ingress] = {}
+        self.classes: dict[Name, IngressClass] = {}
+        self.services: dict[Name, Service] = {}
+        self.slices: dict[Name, EndpointSlice] = {}
+        self.endpoints: dict[Name, Endpoints] = {}
+        self.secrets: dict[Name, Secret] = {}
+        self.config_maps: dict[Name, ConfigMap] = {}
+        self.namespaces_of_service: dict[str, set[str]] = {}
+        """Where a Service of this name exists: for advice when one is missing elsewhere."""
+        self._slices_of: dict[Name, set[Name]] = {}
+        self._kinds: Mapping[str, dict[Name, KubernetesObject]] = {
+            "Ingress": self.ingresses,  # type: ignore[dict-item]  # one kind a dictionary
+            "IngressClass": self.classes,  # type: ignore[dict-item]  # the same
+            "Service": self.services,  # type: ignore[dict-item]  # the same
+            "EndpointSlice": self.slices,  # type: ignore[dict-item]  # the same
+            "Endpoints": self.endpoints,  # type: ignore[dict-item]  # the same
+            "Secret": self.secrets,  # type: ignore[dict-item]  # the same
+            "ConfigMap": self.config_maps,  # type: ignore[dict-item]  # the same
+        }
+
+    def apply(self, change: ObjectChange) -> tuple[KubernetesObject | None, bool]:
+        """Takes a change in; answers what was there before, and whether anything is different.
+
+        Raises:
+            ValueError: the key is of a kind that is not kept.
+        """
+        key, item = change
+        objects = self._kinds.get(key.kind)
+        if objects is None:
+            raise ValueError(f"objects of kind {key.kind} are not kept")
+        name = Name(key.namespace, key.name)
+        before = objects.get(name)
+        if before == item:
+            return before, False
+        if item is None:
+            del objects[name]
+        else:
+            objects[name] = item
+        if isinstance(item or before, EndpointSlice):
+            self._index_slice(name, before, item)
+        elif key.kind == "Service":
+            self._index_service(name, present=item is not None)
+        return before, True
+
+    def slices_of(self, service: Name) -> Iterator[tuple[Name, EndpointSlice]]:
+        """The slices of a Service, in no particular order."""
+        for name in self._slices_of.get(service, ()):
+            yield name, self.slices[name]
+
+    def objects(self) -> Iterable[ObjectChange]:
+        """Everything, as changes that would fill an empty store."""
+        for kind, objects in self._kinds.items():
+            for name, item in objects.items():
+                yield ObjectChange(ObjectKey(kind, *name), item)
+
+    def _index_slice(
+        self, name: Name, before: KubernetesObject | None, item: KubernetesObject | None
+    ) -> None:
+        if isinstance(before, EndpointSlice):
+            service = service_of(before)
+            slices = self._slices_of.get(service)
+            if slices is not None:
+                slices.discard(name)
+                if not slices:
+                    del self._slices_of[service]
+        if isinstance(item, EndpointSlice):
+            self._slices_of.setdefault(service_of(item), set()).add(name)
+
+    def _index_service(self, name: Name, *, present: bool) -> None:
+        namespaces = self.namespaces_of_service.setdefault(name.name, set())
+        if present:
+            namespaces.add(name.namespace)
+        else:
+            namespaces.discard(name.namespace)
+            if not namespaces:
+                del self.namespaces_of_service[name.name]
+
+
+def service_of(item: EndpointSlice) -> Name:
+    """The Service whose endpoints a slice holds: named by a label, in the same namespace."""
+    return Name(item.metadata.namespace, item.metadata.labels.get(SERVICE_NAME_LABEL, ""))

@@ -1,0 +1,100 @@
+"""Addresses and names that never become endpoints: the guards against requests that an attacker
+forges through us (SSRF), by an EndpointSlice or an ExternalName that points to the local machine,
+to the link, to a metadata service or to the API server.
+
+What a DNS name resolves to is known to the worker alone; it must check `refused_address` rules
+again after resolution.
+"""
+
+import ipaddress
+import re
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# Never endpoints, whatever the options say: names of the local machine, of the metadata services
+# of clouds, and of the API server.
+_REFUSED_NAMES = frozenset(
+    {
+        "localhost",
+        "localhost.localdomain",
+        "localhost6",
+        "ip6-localhost",
+        "ip6-loopback",
+        "metadata",
+        "metadata.google.internal",
+        "metadata.goog",
+        "instance-data",
+        "instance-data.ec2.internal",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+    }
+)
+_REFUSED_BELOW = (".localhost", ".localhost.localdomain")
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+
+def external_address(name: str) -> str:
+    """An external name in the form in which it becomes an endpoint address."""
+    return name.lower().removesuffix(".")
+
+
+def refused_external_name(name: str) -> str | None:
+    """Why this name never becomes an endpoint; None when it may.
+
+    Readers of numbers (``inet_aton``) take 127.1, 0x7f000001 and 2130706433 for addresses, so a
+    name that ends in a number is an address of four decimal parts or is refused.
+    """
+    host = external_address(name)
+    literal = host.removeprefix("[").removesuffix("]")
+    try:
+        address = ipaddress.ip_address(literal)
+    except ValueError:
+        pass
+    else:
+        return refused_address(address, local_allowed=False)
+    if len(host) > 253 or _NAME.fullmatch(host) is None:
+        return "it is no DNS name"
+    if _NUMERIC_LABEL.fullmatch(host.rpartition(".")[2]):
+        return "it is an IP address in an unusual form"
+    if host in _REFUSED_NAMES or host.endswith(_REFUSED_BELOW):
+        return "it is the name of the local machine or of a service of the platform"
+    if host.startswith("kubernetes.default.svc."):
+        return "it is the name of the API server"
+    return None
+
+
+_METADATA = frozenset(
+    ipaddress.ip_address(address)
+    for address in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16")
+)
+"""Where clouds serve credentials: the common address, and those of AWS, Alibaba and Azure."""
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
+
+
+def refused_address(address: Address, *, local_allowed: bool) -> str | None:
+    """Why this address never becomes an endpoint; None when it may.
+
+    An IPv4 address inside an IPv6 address (mapped, or translated by NAT64) counts as itself.
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        address = inner or address
+    if address.is_multicast or address == ipaddress.IPv4Address("255.255.255.255"):
+        return "it is a multicast or broadcast address"
+    if local_allowed:
+        return None
+    if address.is_loopback:
+        return "it is a loopback address"
+    if address in _METADATA:
+        return "it is the address of a metadata service"
+    if address.is_link_local:
+        return "it is a link-local address"
+    if address.is_unspecified or address in _THIS_NETWORK:
+        return "it is an unspecified address"
+    return None

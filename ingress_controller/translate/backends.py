@@ -1,0 +1,169 @@
+"""Which Services the Ingresses refer to, and where each reference leads: a memo with its indices.
+
+A change of a Service asks anew only about the references to it. Only what leads elsewhere than
+before is reported on, so that a label on a Service costs its routes nothing.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple, TypeVar
+
+from ingress_controller.objects.service import ServicePort
+from ingress_controller.store import Name, Store
+from ingress_controller.translate.ingress import BackendReference
+from ingress_controller.translate.options import Options
+from ingress_controller.translate.services import Resolution, resolve
+from router.model.upstreams import Upstream, UpstreamKey
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Target(NamedTuple):
+    """An upstream in use, with the Service port behind it."""
+
+    upstream: Upstream
+    port: ServicePort
+
+
+class BackendChanges(NamedTuple):
+    """What led elsewhere than before."""
+
+    ingresses: set[Name]
+    """Ingresses that name such a backend."""
+    upstreams: dict[UpstreamKey, Upstream | None]
+    """Upstreams that are new, different, or (None) no longer in use."""
+    services: set[Name]
+    """Services whose upstreams are among them."""
+
+
+class Backends:
+    """All references to Services, and the upstreams that they need."""
+
+    __slots__ = (
+        "_asked",
+        "_namesakes",
+        "_of_service",
+        "_of_upstream",
+        "_options",
+        "_resolutions",
+        "_store",
+        "_users",
+        "targets",
+        "targets_of",
+    )
+
+    def __init__(self, store: Store, options: Options) -> None:
+        self._store = store
+        self._options = options
+        self._resolutions: dict[BackendReference, Resolution] = {}
+        self._users: dict[BackendReference, set[Name]] = {}
+        self._of_service: dict[Name, set[BackendReference]] = {}
+        self._of_upstream: dict[UpstreamKey, set[BackendReference]] = {}
+        self._namesakes: dict[str, set[Name]] = {}
+        """Services that are referred to, by their name alone."""
+        self._asked: set[BackendReference] = set()
+        """References to resolve (anew)."""
+        self.targets: dict[UpstreamKey, Target] = {}
+        self.targets_of: dict[Name, set[UpstreamKey]] = {}
+
+    def resolution(self, reference: BackendReference) -> Resolution:
+        """Where a reference leads, as of the last `settle`."""
+        return self._resolutions[reference]
+
+    def refer(
+        self, ingress: Name, before: Iterable[BackendReference], after: Iterable[BackendReference]
+    ) -> None:
+        """An Ingress referred to ``before`` and now refers to ``after``."""
+        for reference in before:
+            self._users[reference].discard(ingress)
+            self._asked.add(reference)
+        for reference in after:
+            users = self._users.get(reference)
+            if users is None:
+                self._users[reference] = {ingress}
+                service = Name(reference.namespace, reference.service)
+                self._of_service.setdefault(service, set()).add(reference)
+                self._namesakes.setdefault(reference.service, set()).add(service)
+                self._asked.add(reference)
+            else:
+                users.add(ingress)
+
+    def service_changed(self, service: Name, *, came_or_went: bool) -> None:
+        """A Service is different; when it came or went, advice elsewhere may be."""
+        self._asked.update(self._of_service.get(service, ()))
+        if came_or_went:
+            for namesake in self._namesakes.get(service.name, ()):
+                if namesake not in self._store.services:
+                    self._asked.update(self._of_service[namesake])
+
+    def settle(self) -> BackendChanges:
+        """Resolves what was asked about; answers what leads elsewhere than before."""
+        changes = BackendChanges(set(), {}, set())
+        touched: set[UpstreamKey] = set()
+        for reference in self._asked:
+            before = self._resolutions.get(reference)
+            after = self._resolve(reference)
+            if before == after:
+                continue
+            if before is not None and before.upstream is not None:
+                self._of_upstream[before.upstream.key].discard(reference)
+                touched.add(before.upstream.key)
+            if after is None:
+                del self._resolutions[reference]
+                continue
+            self._resolutions[reference] = after
+            if after.upstream is not None:
+                self._of_upstream.setdefault(after.upstream.key, set()).add(reference)
+                touched.add(after.upstream.key)
+            changes.ingresses.update(self._users[reference])
+        self._asked.clear()
+        for key in touched:
+            self._retarget(key, changes)
+        return changes
+
+    def _resolve(self, reference: BackendReference) -> Resolution | None:
+        """Where a reference leads now; None when nobody refers any more."""
+        service = Name(reference.namespace, reference.service)
+        if not self._users[reference]:
+            del self._users[reference]
+            _forget(self._of_service, service, reference)
+            if service not in self._of_service:
+                _forget(self._namesakes, service.name, service)
+            return None
+        found = self._store.services.get(service)
+        elsewhere: Collection[str] = ()
+        if found is None:
+            elsewhere = self._store.namespaces_of_service.get(service.name, ())
+        return resolve(reference, found, elsewhere, self._options)
+
+    def _retarget(self, key: UpstreamKey, changes: BackendChanges) -> None:
+        before = self.targets.get(key)
+        references = self._of_upstream[key]
+        if references:
+            # All of them resolve to one port: any says which.
+            resolution = self._resolutions[next(iter(references))]
+            upstream, port = resolution.upstream, resolution.port
+            if upstream is None or port is None or before == (upstream, port):
+                return
+            self.targets[key] = Target(upstream, port)
+            service = Name(upstream.namespace, upstream.service)
+            self.targets_of.setdefault(service, set()).add(key)
+            if before is None or before.upstream != upstream:
+                changes.upstreams[key] = upstream
+        elif before is not None:
+            del self._of_upstream[key]
+            del self.targets[key]
+            service = Name(before.upstream.namespace, before.upstream.service)
+            _forget(self.targets_of, service, key)
+            changes.upstreams[key] = None
+        else:
+            del self._of_upstream[key]
+            return
+        changes.services.add(service)
+
+
+def _forget(index: dict[K, set[V]], key: K, value: V) -> None:
+    values = index[key]
+    values.discard(value)
+    if not values:
+        del index[key]

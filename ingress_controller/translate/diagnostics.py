@@ -1,0 +1,100 @@
+"""What is wrong with an object, said once and quoted everywhere: `check`, `explain`, metrics.
+
+A diagnostic is a value with an owner (object and field), a sentence, what happens now, and what to
+do. It never stops the translation: one bad object harms only itself.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from ingress_controller.objects.meta import ObjectKey
+
+Severity = Literal["error", "warning", "hint"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "hint")
+"""error: something is not served as written. warning: it is served, but probably not as meant.
+hint: good to know."""
+
+
+class DiagnosticCode(StrEnum):
+    """Every kind of diagnostic. The values are stable: programs may match on them."""
+
+    # Sources.
+    FOLDER_UNREADABLE = "folder-unreadable"
+    FILE_UNREADABLE = "file-unreadable"
+    FILE_MALFORMED = "file-malformed"
+    KEY_REPEATED = "key-repeated"
+    OBJECT_MALFORMED = "object-malformed"
+    OBJECT_REPEATED = "object-repeated"
+    VERSION_UNSUPPORTED = "version-unsupported"
+    # Classes.
+    CLASS_CONTRADICTORY = "class-contradictory"
+    CLASS_DEFAULT_REPEATED = "class-default-repeated"
+    CLASS_FOREIGN = "class-foreign"
+    CLASS_MISSING = "class-missing"
+    CLASS_PARAMETERS_UNUSED = "class-parameters-unused"
+    CLASS_UNKNOWN = "class-unknown"
+    # Ingress.
+    ANNOTATION_UNUSED = "annotation-unused"
+    BACKEND_INVALID = "backend-invalid"
+    BACKEND_RESOURCE = "backend-resource"
+    HOST_INVALID = "host-invalid"
+    INGRESS_EMPTY = "ingress-empty"
+    INGRESS_TOO_LARGE = "ingress-too-large"
+    PATH_INVALID = "path-invalid"
+    PATH_REGEX = "path-regex"
+    PATH_TYPE_UNKNOWN = "path-type-unknown"
+    RULE_WITHOUT_PATHS = "rule-without-paths"
+    TLS_UNUSED = "tls-unused"
+    # Several Ingresses together.
+    DEFAULT_CONFLICT = "default-conflict"
+    ROUTE_CONFLICT = "route-conflict"
+    ROUTE_SHADOWED = "route-shadowed"
+    # Services and endpoints.
+    ENDPOINT_ADDRESS_REFUSED = "endpoint-address-refused"
+    ENDPOINTS_TOO_MANY = "endpoints-too-many"
+    EXTERNAL_NAME_OFF = "external-name-off"
+    EXTERNAL_NAME_REFUSED = "external-name-refused"
+    PROTOCOL_DEGRADED = "protocol-degraded"
+    PROTOCOL_UNSUPPORTED = "protocol-unsupported"
+    SERVICE_MISSING = "service-missing"
+    SERVICE_PORT_MISSING = "service-port-missing"
+    SERVICE_WITHOUT_ENDPOINTS = "service-without-endpoints"
+    SLICE_ADDRESS_TYPE = "slice-address-type"
+
+
+class Diagnostic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One finding about one object."""
+
+    code: DiagnosticCode
+    severity: Severity
+    object: ObjectKey
+    """The object to look at; its kind is ``File`` or ``Folder`` when no object could be read."""
+    field: str = ""
+    """Path of the field inside the object, such as ``spec.rules[0].host``."""
+    message: str
+    """What is wrong: a sentence without a full stop at its end."""
+    consequence: str
+    """What happens now, because of it."""
+    remedy: str
+    """What to do."""
+    file: str = ""
+    """The file that it was found in, where the finding is about a file."""
+    line: int = 0
+    """Line in that file, counted from 1; 0 when unknown."""
+
+
+DiagnosticOrder = tuple[ObjectKey, str, str, str, str, int]
+
+
+def order(diagnostic: Diagnostic) -> DiagnosticOrder:
+    """Sort key: by object, then field, so that the findings about one object stand together."""
+    return (
+        diagnostic.object,
+        diagnostic.field,
+        diagnostic.code.value,
+        diagnostic.message,
+        diagnostic.file,
+        diagnostic.line,
+    )

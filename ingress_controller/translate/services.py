@@ -1,0 +1,206 @@
+"""A backend's Service and port become an upstream, or an answer that says why not.
+
+Every type of Service is a backend (ClusterIP, NodePort, LoadBalancer, headless, without selector):
+requests go straight to its endpoints. ExternalName has none: its name is the endpoint, and since
+whoever may write a Service could so reach whatever the workers can reach, it is off by default and
+never leads to the local machine, a link-local address or a cloud's metadata service.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from ingress_controller.objects.service import Service, ServicePort
+from ingress_controller.translate.addresses import refused_external_name
+from ingress_controller.translate.diagnostics import DiagnosticCode, Severity
+from ingress_controller.translate.ingress import DEAD_PATH, BackendReference
+from ingress_controller.translate.options import Options
+from router.model.snapshot import Answer, Backend, Forward
+from router.model.upstreams import Upstream, UpstreamKey, UpstreamProtocol
+
+EXTERNAL_NAME = "ExternalName"
+
+
+class Problem(NamedTuple):
+    """A finding about a backend; whoever names the backend becomes the object of a diagnostic."""
+
+    code: DiagnosticCode
+    severity: Severity
+    field: str
+    """Field inside the backend."""
+    message: str
+    consequence: str
+    remedy: str
+
+
+class Resolution(NamedTuple):
+    """Where a backend leads."""
+
+    action: Forward | Answer
+    upstream: Upstream | None = None
+    port: ServicePort | None = None
+    problem: Problem | None = None
+
+
+class _Protocol(NamedTuple):
+    """How we serve an appProtocol: spoken as which protocol of ours, or not at all."""
+
+    spoken: UpstreamProtocol | None
+    problem: str = ""
+    consequence: str = ""
+
+
+_AS_HTTP1 = "requests are sent to it as HTTP/1.1, which it may refuse"
+_PROTOCOLS: dict[str, _Protocol] = {
+    "": _Protocol("http"),
+    "http": _Protocol("http"),
+    "kubernetes.io/ws": _Protocol("http"),
+    "kubernetes.io/h2c": _Protocol("http", "cleartext HTTP/2 is not spoken yet", _AS_HTTP1),
+    "grpc": _Protocol("http", "gRPC needs HTTP/2, which is not spoken yet", _AS_HTTP1),
+    "h2c": _Protocol("http", "cleartext HTTP/2 is not spoken yet", _AS_HTTP1),
+    "https": _Protocol(None, "TLS to backends is not spoken yet", DEAD_PATH),
+    "kubernetes.io/wss": _Protocol(None, "TLS to backends is not spoken yet", DEAD_PATH),
+}
+"""By appProtocol in lower case: the standard values of the API, and the common IANA names."""
+_OTHER_PROTOCOL = _Protocol("http", "this protocol is unknown here", _AS_HTTP1)
+
+
+def resolve(
+    reference: BackendReference,
+    service: Service | None,
+    elsewhere: Collection[str],
+    options: Options,
+) -> Resolution:
+    """Where a backend leads.
+
+    ``service`` is None when there is none; ``elsewhere`` names the namespaces that have a Service
+    of that name.
+    """
+    if service is None:
+        return _dead(_missing(reference, elsewhere))
+    external = service.spec.type == EXTERNAL_NAME
+    if external:
+        problem = _external_problem(reference, service.spec.external_name, options)
+        if problem is not None:
+            return _dead(problem)
+    port = _port(reference, service)
+    if isinstance(port, Problem):
+        return _dead(port)
+    protocol = _PROTOCOLS.get(port.app_protocol.lower(), _OTHER_PROTOCOL)
+    problem = _protocol_problem(reference, port, protocol) if protocol.problem else None
+    if protocol.spoken is None and problem is not None:
+        return _dead(problem)
+    upstream = Upstream(
+        key=upstream_key(reference.namespace, reference.service, port.port),
+        namespace=reference.namespace,
+        service=reference.service,
+        port=port.name or str(port.port),
+    )
+    return Resolution(Forward((Backend(upstream.key),)), upstream, port, problem)
+
+
+def upstream_key(namespace: str, service: str, port: int) -> UpstreamKey:
+    """The name of an upstream in snapshots."""
+    return f"{namespace}/{service}:{port}"
+
+
+def _dead(problem: Problem) -> Resolution:
+    return Resolution(Answer(503, problem.message), problem=problem)
+
+
+def _port(reference: BackendReference, service: Service) -> ServicePort | Problem:
+    """The port that a reference means, by number or by name; only TCP carries HTTP/1.1."""
+    ports = service.spec.ports
+    number, name = reference.port_number, reference.port_name
+    candidates = [p for p in ports if (p.port == number if number else p.name == name)]
+    for port in candidates:
+        if port.protocol == "TCP":
+            return port
+    if not candidates and number and service.spec.type == EXTERNAL_NAME and not ports:
+        return ServicePort(port=number)  # such a Service needs no ports; the number says it all
+    wanted = f"port {number}" if number else f"port {name!r}"
+    if candidates:
+        message = f"{wanted} of Service {reference.service} is {candidates[0].protocol}, not TCP"
+    else:
+        message = f"Service {reference.service} has no {wanted}"
+    return Problem(
+        DiagnosticCode.SERVICE_PORT_MISSING,
+        "error",
+        "service.port",
+        message,
+        DEAD_PATH,
+        _port_remedy(reference, ports),
+    )
+
+
+def _port_remedy(reference: BackendReference, ports: Collection[ServicePort]) -> str:
+    tcp = [port for port in ports if port.protocol == "TCP"]
+    for port in tcp:
+        if reference.port_name and port.name.lower() == reference.port_name.lower():
+            return f"write {port.name!r}: port names have no capitals"
+        wanted = reference.port_name or reference.port_number
+        if port.target_port == wanted:
+            shown = f"{port.port} ({port.name})" if port.name else str(port.port)
+            return f"{wanted} is a target port; write the Service's own port, {shown}"
+    if reference.port_name.isdigit() and any(p.port == int(reference.port_name) for p in tcp):
+        return f"write port.number: {reference.port_name}, not port.name"
+    shown = ", ".join(f"{p.port} ({p.name})" if p.name else str(p.port) for p in tcp[:10])
+    return f"use one of its TCP ports: {shown}" if shown else "add the port to the Service"
+
+
+def _missing(reference: BackendReference, elsewhere: Collection[str]) -> Problem:
+    remedy = "create the Service, or correct the name"
+    if elsewhere:
+        where = " and ".join(sorted(elsewhere)[:3])
+        remedy = (
+            f"a Service of this name exists in namespace {where}, but a backend must be in the "
+            "Ingress's own namespace: move one of them"
+        )
+    return Problem(
+        DiagnosticCode.SERVICE_MISSING,
+        "error",
+        "service.name",
+        f"there is no Service {reference.service} in namespace {reference.namespace}",
+        DEAD_PATH,
+        remedy,
+    )
+
+
+def _protocol_problem(
+    reference: BackendReference, port: ServicePort, protocol: _Protocol
+) -> Problem:
+    served = protocol.spoken is not None
+    return Problem(
+        DiagnosticCode.PROTOCOL_DEGRADED if served else DiagnosticCode.PROTOCOL_UNSUPPORTED,
+        "warning" if served else "error",
+        "service.port",
+        f"port {port.name or port.port} of Service {reference.service} has appProtocol "
+        f"{port.app_protocol!r}: {protocol.problem}",
+        protocol.consequence,
+        "serve HTTP/1.1 on the port and remove appProtocol"
+        if served
+        else "serve plain HTTP on another port of the Service, and name that one",
+    )
+
+
+def _external_problem(reference: BackendReference, name: str, options: Options) -> Problem | None:
+    if not options.allow_external_name:
+        return Problem(
+            DiagnosticCode.EXTERNAL_NAME_OFF,
+            "error",
+            "service.name",
+            f"Service {reference.service} is of type ExternalName, which is not served",
+            DEAD_PATH,
+            "start with --allow-external-name, if everyone who may write Services may reach "
+            "whatever this controller can reach",
+        )
+    why = refused_external_name(name)
+    if why is None:
+        return None
+    return Problem(
+        DiagnosticCode.EXTERNAL_NAME_REFUSED,
+        "error",
+        "service.name",
+        f"Service {reference.service} has externalName {name!r}: {why}",
+        DEAD_PATH,
+        "set externalName to a DNS name outside of this machine",
+    )

@@ -1,0 +1,312 @@
+"""Holds the memos of the translation, so that a change costs what it changes (DESIGN rule 11).
+
+A change of an Ingress reads that Ingress, and merges the hosts that it claims or claimed. A change
+of a Service asks anew about the references to it. A change of a slice reads that slice and merges
+the endpoint sets of its Service; no route is looked at. A change of an IngressClass, which is
+rare, asks anew about every Ingress's class, and reads only those that are ours now and were not.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ingress_controller.objects.meta import ObjectKey
+from ingress_controller.objects.service import Service, ServicePort
+from ingress_controller.objects.slices import EndpointSlice
+from ingress_controller.store import (
+    KubernetesObject,
+    Name,
+    ObjectChange,
+    Store,
+    key_of,
+    service_of,
+)
+from ingress_controller.translate.backends import Backends
+from ingress_controller.translate.classes import Classes, Selection
+from ingress_controller.translate.conflicts import HostShare, merge
+from ingress_controller.translate.diagnostics import Diagnostic, order
+from ingress_controller.translate.endpoint_sets import EndpointSets
+from ingress_controller.translate.ingress import Claim, IngressReading, backend_field, read_ingress
+from ingress_controller.translate.options import Options
+from ingress_controller.translate.services import Problem
+from router.model.origin import Origin
+from router.model.snapshot import (
+    Answer,
+    Delta,
+    Forward,
+    Host,
+    HostPattern,
+    Listener,
+    Route,
+    Snapshot,
+)
+from router.model.upstreams import EndpointSet, Upstream, UpstreamKey
+
+LISTENER = "http"
+HOST_SET = "default"
+
+_UNREAD = Selection(ours=False)
+
+
+class Translation(NamedTuple):
+    """All that a set of objects means."""
+
+    snapshot: Snapshot
+    diagnostics: tuple[Diagnostic, ...]
+
+
+class UpstreamView(NamedTuple):
+    """What stands behind an upstream, for `explain`."""
+
+    upstream: Upstream
+    service: Service
+    port: ServicePort
+    endpoints: EndpointSet
+    sources: tuple[ObjectKey, ...]
+    """The objects that the endpoints were read from."""
+
+
+def translate(objects: Iterable[KubernetesObject], options: Options) -> Translation:
+    """The snapshot and the diagnostics of these objects; their order does not matter."""
+    translator = Translator(options)
+    translator.update(ObjectChange(key_of(item), item) for item in objects)
+    return Translation(translator.snapshot, translator.diagnostics)
+
+
+class Translator:
+    """Takes changes of objects in; answers what changes in the snapshot."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._store = Store()
+        self._classes = Classes({}, options)
+        self._selections: dict[Name, Selection] = {}
+        self._readings: dict[Name, IngressReading] = {}
+        self._backends = Backends(self._store, options)
+        self._endpoint_sets = EndpointSets(self._store, self._backends, options)
+        self._shares: dict[HostPattern, dict[Name, HostShare]] = {}
+        self._claimed: dict[Name, tuple[HostPattern, ...]] = {}
+        self._hosts: dict[HostPattern, Host] = {}
+        self._upstreams: dict[UpstreamKey, Upstream] = {}
+        self._findings: dict[tuple[str, ...], tuple[Diagnostic, ...]] = {}
+        """By what was looked at; replaced as a whole when it is looked at again."""
+        self._sorted: tuple[Diagnostic, ...] | None = None
+        self._snapshot: Snapshot | None = None
+        self._version = 0
+
+    def update(self, changes: Iterable[ObjectChange]) -> Delta | None:
+        """Takes changes in; answers what workers must change, or None when that is nothing.
+
+        Raises:
+            ValueError: a change is of a kind that is not kept.
+        """
+        ingresses, services = self._take_in(changes)
+        for name in ingresses:
+            self._read(name)
+        settled = self._backends.settle()
+        hosts: set[HostPattern] = set()
+        for name in ingresses | settled.ingresses:
+            hosts |= self._share(name)
+        changed_hosts: dict[HostPattern, Host | None] = {}
+        for pattern in hosts:
+            self._merge(pattern, changed_hosts)
+        endpoints: dict[UpstreamKey, EndpointSet | None] = {}
+        for service in services | settled.services:
+            found = self._endpoint_sets.refresh(service, endpoints)
+            self._note(("endpoints", *service), found)
+        for key, upstream in settled.upstreams.items():
+            if upstream is None:
+                del self._upstreams[key]
+                self._endpoint_sets.drop(key, endpoints)
+            else:
+                self._upstreams[key] = upstream
+        if not (changed_hosts or settled.upstreams or endpoints):
+            return None
+        base, self._version = self._version, self._version + 1
+        self._snapshot = None
+        return Delta(
+            base=base,
+            version=self._version,
+            hosts={HOST_SET: changed_hosts} if changed_hosts else {},
+            upstreams=settled.upstreams,
+            endpoints=endpoints,
+        )
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The complete snapshot of the current version; it shares all values with the memos."""
+        if self._snapshot is None:
+            port = self._options.http_port
+            self._snapshot = Snapshot(
+                version=self._version,
+                listeners={LISTENER: Listener(LISTENER, "http", port, HOST_SET)},
+                hosts={HOST_SET: self._hosts.copy()},
+                upstreams=self._upstreams.copy(),
+                endpoints=self._endpoint_sets.current.copy(),
+            )
+        return self._snapshot
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Everything there is to say, by object; sorted when asked for, not at every change."""
+        if self._sorted is None:
+            found = [item for items in self._findings.values() for item in items]
+            self._sorted = tuple(sorted(found, key=order))
+        return self._sorted
+
+    @property
+    def ingresses_served(self) -> int:
+        """How many Ingresses are ours."""
+        return len(self._readings)
+
+    @property
+    def ingresses_seen(self) -> int:
+        """How many Ingresses there are."""
+        return len(self._store.ingresses)
+
+    def claimants(self, pattern: HostPattern) -> tuple[ObjectKey, ...]:
+        """The Ingresses that claim a host, oldest first."""
+        shares = self._shares.get(pattern, {})
+        names = sorted(shares, key=lambda name: shares[name].age)
+        return tuple(ObjectKey("Ingress", *name) for name in names)
+
+    def host_diagnostics(self, pattern: HostPattern) -> tuple[Diagnostic, ...]:
+        """Which claims on a host lost, and to whom."""
+        return self._findings.get(("host", pattern), ())
+
+    def upstream_view(self, key: UpstreamKey) -> UpstreamView | None:
+        """What stands behind an upstream; None when there is none of that key."""
+        target = self._backends.targets.get(key)
+        if target is None:
+            return None
+        name = Name(target.upstream.namespace, target.upstream.service)
+        return UpstreamView(
+            target.upstream,
+            self._store.services[name],
+            target.port,
+            self._endpoint_sets.current[key],
+            self._endpoint_sets.sources(name),
+        )
+
+    def _take_in(self, changes: Iterable[ObjectChange]) -> tuple[set[Name], set[Name]]:
+        """Stores changes; answers the Ingresses to read, and the Services whose endpoints to."""
+        ingresses: set[Name] = set()
+        services: set[Name] = set()
+        classes_changed = False
+        for change in changes:
+            before, different = self._store.apply(change)
+            if not different:
+                continue
+            name = Name(change.key.namespace, change.key.name)
+            if change.key.kind == "Ingress":
+                ingresses.add(name)
+            elif change.key.kind == "IngressClass":
+                classes_changed = True
+            elif change.key.kind == "Service":
+                came_or_went = before is None or change.object is None
+                self._backends.service_changed(name, came_or_went=came_or_went)
+                services.add(name)
+            elif change.key.kind == "EndpointSlice":
+                self._endpoint_sets.forget_slice(name)
+                for item in (before, change.object):
+                    if isinstance(item, EndpointSlice):
+                        services.add(service_of(item))
+            elif change.key.kind == "Endpoints":
+                self._endpoint_sets.forget_endpoints(name)
+                services.add(name)
+        if classes_changed:
+            self._classes = Classes(self._store.classes, self._options)
+            self._note(("classes",), self._classes.diagnostics)
+            ingresses.update(self._reselected())
+        return ingresses, services
+
+    def _reselected(self) -> Iterable[Name]:
+        """The Ingresses about whose class there is something else to say than before."""
+        for name, ingress in self._store.ingresses.items():
+            if self._classes.select(ingress) != self._selections.get(name):
+                yield name
+
+    def _read(self, name: Name) -> None:
+        """Reads an Ingress that is new, different, gone, or of another class than before."""
+        ingress = self._store.ingresses.get(name)
+        selection = _UNREAD if ingress is None else self._classes.select(ingress)
+        before = self._readings.pop(name, None)
+        after = None
+        if ingress is None:
+            self._selections.pop(name, None)
+        else:
+            self._selections[name] = selection
+            if selection.ours:
+                after = self._readings[name] = read_ingress(ingress)
+        self._backends.refer(
+            name,
+            before.references if before is not None else (),
+            after.references if after is not None else (),
+        )
+        said = after.diagnostics if after is not None else ()
+        self._note(("ingress", *name), selection.diagnostics + said)
+
+    def _share(self, name: Name) -> set[HostPattern]:
+        """Replaces what an Ingress claims of each host; answers the hosts it claims or claimed."""
+        before = self._claimed.pop(name, ())
+        for pattern in before:
+            del self._shares[pattern][name]
+        reading = self._readings.get(name)
+        if reading is None:
+            self._note(("backends", *name), ())
+            return set(before)
+        found: list[Diagnostic] = []
+        default = self._route(reading.default, found) if reading.default is not None else None
+        for pattern, claims in reading.claims.items():
+            routes = tuple([self._route(claim, found) for claim in claims])
+            self._shares.setdefault(pattern, {})[name] = HostShare(reading.age, routes, default)
+        self._claimed[name] = tuple(reading.claims)
+        self._note(("backends", *name), tuple(found))
+        return {*before, *reading.claims}
+
+    def _route(self, claim: Claim, found: list[Diagnostic]) -> Route:
+        """A claim with its backend resolved."""
+        action: Forward | Answer
+        if isinstance(claim.backend, Answer):
+            action = claim.backend
+        else:
+            resolution = self._backends.resolution(claim.backend)
+            action = resolution.action
+            if resolution.problem is not None:
+                found.append(_about_backend(claim.origin, resolution.problem))
+        return Route(claim.path, claim.written, action, claim.origin)
+
+    def _merge(self, pattern: HostPattern, changed: dict[HostPattern, Host | None]) -> None:
+        shares = self._shares[pattern]
+        before = self._hosts.get(pattern)
+        if not shares:
+            del self._shares[pattern]
+            self._note(("host", pattern), ())
+            if before is not None:
+                del self._hosts[pattern]
+                changed[pattern] = None
+            return
+        host, found = merge(pattern, shares.values())
+        self._note(("host", pattern), found)
+        if host != before:
+            self._hosts[pattern] = changed[pattern] = host
+
+    def _note(self, about: tuple[str, ...], found: tuple[Diagnostic, ...]) -> None:
+        if self._findings.get(about, ()) == found:
+            return
+        if found:
+            self._findings[about] = found
+        else:
+            del self._findings[about]
+        self._sorted = None
+
+
+def _about_backend(origin: Origin, problem: Problem) -> Diagnostic:
+    return Diagnostic(
+        code=problem.code,
+        severity=problem.severity,
+        object=ObjectKey(origin.kind, origin.namespace, origin.name),
+        field=backend_field(origin, problem.field),
+        message=problem.message,
+        consequence=problem.consequence,
+        remedy=problem.remedy,
+    )
