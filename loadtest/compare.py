@@ -1,0 +1,296 @@
+"""Measures this controller beside nginx, HAProxy and Envoy, in one run.
+
+    python -m loadtest.compare [--lanes a,b] [--peers x,y] [--rounds N] [--seconds S] [--json FILE]
+
+One core is the proxies', another the load generator's and the backend's. Rounds are short and the
+proxies take turns inside each, so that what else the machine does hits all of them alike; the
+medians over the rounds are printed. README.md in this folder says what is measured and how.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+if __package__ in (None, ""):  # started by file name: the repository is not on the path yet
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from loadtest import cpu, peers
+from loadtest.lanes import LANES, Lane
+
+ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+"""Three endpoints, as a Service has several; one backend process listens on all."""
+
+MEMORY = Path("/dev/shm")  # noqa: S108 -- only as the parent of a fresh directory
+"""Access logs are written to memory where possible, so that no disk is measured."""
+
+WARM_UP_SECONDS = 0.3
+MAX_SECONDS = 30.0
+MAX_ROUNDS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One round of one lane against one proxy."""
+
+    units: float
+    failures: int
+    reconnects: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def microseconds(self) -> float:
+        """CPU time of the proxy's process tree per answer."""
+        return 1e6 * self.cpu_seconds / self.units if self.units else float("nan")
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return self.units / self.seconds
+
+    @property
+    def busy(self) -> float:
+        """The share of its core that the proxy used."""
+        return self.cpu_seconds / self.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One lane and one proxy: medians over the rounds."""
+
+    microseconds: float
+    lowest: float
+    highest: float
+    rate: float
+    busy: float
+    failures: int
+    reconnects: int
+
+
+def summarise(windows: list[Window]) -> Result:
+    """The medians over the rounds, and the sums of what went wrong."""
+    costs = sorted(window.microseconds for window in windows)
+    return Result(
+        microseconds=statistics.median(costs),
+        lowest=costs[0],
+        highest=costs[-1],
+        rate=statistics.median(window.rate for window in windows),
+        busy=statistics.median(window.busy for window in windows),
+        failures=sum(window.failures for window in windows),
+        reconnects=sum(window.reconnects for window in windows),
+    )
+
+
+def measure(lane: Lane, proxy: peers.Proxy, seconds: float) -> Window:
+    """One round: connect, warm up, measure, close."""
+    lane.open()
+    try:
+        lane.run(WARM_UP_SECONDS)
+        pids = proxy.pids()
+        started = time.perf_counter()
+        before = cpu.consumed(pids)
+        count = lane.run(seconds)
+        after = cpu.consumed(pids)
+        elapsed = time.perf_counter() - started
+    finally:
+        lane.close()
+    return Window(
+        units=count.units,
+        failures=count.failures,
+        reconnects=count.reconnects,
+        seconds=elapsed,
+        cpu_seconds=(after - before) / 1e9,
+    )
+
+
+@contextlib.contextmanager
+def backend(core: int) -> Iterator[int]:
+    """A running backend; gives its port."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "loadtest.backend", *ADDRESSES],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).resolve().parent.parent,
+        )
+    finally:
+        os.sched_setaffinity(0, before)
+    assert process.stdin is not None  # noqa: S101 -- a pipe, above
+    assert process.stdout is not None  # noqa: S101 -- a pipe, above
+    try:
+        line = process.stdout.readline()
+        if not line:
+            raise OSError("the backend did not start; its message is above")
+        yield int(line)
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait(peers.STOP_SECONDS)
+
+
+def run_lane(
+    name: str, proxies: list[peers.Proxy], rounds: int, seconds: float, logging: set[str]
+) -> dict[str, Result]:
+    """All rounds of one lane; every round begins with another proxy.
+
+    ``logging`` takes the names of those whose access log grew.
+    """
+    windows: dict[str, list[Window]] = {proxy.name: [] for proxy in proxies}
+    for number in range(rounds):
+        first = number % len(proxies)
+        for proxy in proxies[first:] + proxies[:first]:
+            windows[proxy.name].append(measure(LANES[name](proxy.port), proxy, seconds))
+            if proxy.log.exists() and proxy.log.stat().st_size:
+                logging.add(proxy.name)
+                os.truncate(proxy.log, 0)  # all append, so the file begins anew
+    return {name: summarise(found) for name, found in windows.items()}
+
+
+def table(results: dict[str, dict[str, Result]], names: list[str]) -> str:
+    """The comparison as text: a block a lane, a line a proxy."""
+    lines = []
+    for lane_name, found in results.items():
+        lane = LANES[lane_name]
+        lines.append(f"{lane.title}")
+        lines.append(
+            f"  {'':18}  {'CPU us per ' + lane.unit:>18}  {'lowest-highest':>17}"
+            f"  {lane.unit + 's/s':>12}  {'core busy':>9}  ours / this"
+        )
+        mine = found.get(peers.OURS)
+        for name in names:
+            result = found[name]
+            ratio = ""
+            if mine is not None and name != peers.OURS:
+                ratio = f"{mine.microseconds / result.microseconds:11.2f}"
+            span = f"{result.lowest:.1f}-{result.highest:.1f}"
+            lines.append(
+                f"  {name:18}  {result.microseconds:18.1f}  {span:>17}"
+                f"  {result.rate:12,.0f}  {result.busy:9.0%}  {ratio}".rstrip()
+            )
+            answered = result.rate > 0
+            if not answered:
+                lines.append("    no answer came: the numbers of this line mean nothing")
+            elif result.failures:
+                lines.append(f"    {result.failures} wrong answers: do not trust this line")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _names(text: str, known: dict[str, object], what: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(
+            f"{what} {', '.join(unknown) or '(none)'} not known; known are {', '.join(known)}"
+        )
+    return names
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest.compare",
+        description="CPU time per request of this controller, nginx, HAProxy and Envoy.",
+        epilog="Example: python -m loadtest.compare --lanes small,fields --peers nginx --rounds 3",
+    )
+    parser.add_argument(
+        "--lanes",
+        type=lambda text: _names(text, dict(LANES), "lanes"),
+        default=list(LANES),
+        help=f"which kinds of load, separated by commas (default: {','.join(LANES)})",
+    )
+    others = {name: None for name in peers.PROXIES if name != peers.OURS}
+    parser.add_argument(
+        "--peers",
+        type=lambda text: _names(text, others, "peers"),
+        default=list(others),
+        help=f"beside whom, separated by commas (default: {','.join(others)})",
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each lane (default: 5)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a round (default: 2)")
+    parser.add_argument(
+        "--large-buffers",
+        action="store_true",
+        help="give nginx and HAProxy buffers of 128 kB instead of their defaults",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    arguments = parser.parse_args()
+    if not 1 <= arguments.rounds <= MAX_ROUNDS or not 0.1 <= arguments.seconds <= MAX_SECONDS:
+        parser.error(f"--rounds is 1 to {MAX_ROUNDS}, --seconds 0.1 to {MAX_SECONDS:.0f}")
+    return arguments
+
+
+def main() -> int:
+    """0 when this controller was measured beside at least one peer, else 1."""
+    arguments = _arguments()
+    try:
+        proxy_core, load_core = cpu.two_cores()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    os.sched_setaffinity(0, {load_core})
+    with contextlib.ExitStack() as stack:
+        memory = MEMORY if os.access(MEMORY, os.W_OK) else None
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=memory)))
+        port = stack.enter_context(backend(load_core))
+        proxies = []
+        for name in [peers.OURS, *arguments.peers]:
+            try:
+                proxy = peers.start(
+                    name,
+                    folder / name,
+                    core=proxy_core,
+                    addresses=ADDRESSES,
+                    backend_port=port,
+                    large_buffers=arguments.large_buffers,
+                )
+            except peers.Missing as reason:
+                print(f"{name} is left out: {reason}")
+                continue
+            stack.callback(proxy.stop)
+            proxies.append(proxy)
+            print(f"{name} {proxy.version}")
+        if not proxies:
+            return 1
+        work = len(arguments.lanes) * arguments.rounds * len(proxies)
+        seconds = work * (arguments.seconds + WARM_UP_SECONDS + 0.05)
+        print(
+            f"proxies on core {proxy_core}, load and backend on core {load_core}; "
+            f"{arguments.rounds} rounds of {arguments.seconds:g} s; about {seconds:.0f} s\n",
+            flush=True,
+        )
+        results = {}
+        logging: set[str] = set()
+        for lane in arguments.lanes:
+            results[lane] = run_lane(lane, proxies, arguments.rounds, arguments.seconds, logging)
+            print(table({lane: results[lane]}, [proxy.name for proxy in proxies]), flush=True)
+        for proxy in proxies:
+            if proxy.name not in logging:
+                print(f"warning: {proxy.name} wrote no access log: compared unfairly")
+        if arguments.json:
+            report = {
+                "versions": {proxy.name: proxy.version for proxy in proxies},
+                "rounds": arguments.rounds,
+                "seconds": arguments.seconds,
+                "lanes": {
+                    lane: {name: asdict(result) for name, result in found.items()}
+                    for lane, found in results.items()
+                },
+            }
+            arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        measured = {proxy.name for proxy in proxies}
+    return 0 if peers.OURS in measured and len(measured) > 1 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

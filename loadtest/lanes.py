@@ -1,0 +1,349 @@
+"""The load: one class a lane, each a single-threaded epoll loop in the caller's process.
+
+The generator must cost little, because it shares its core with the backend; and it must be the
+same for every proxy. So it opens plain sockets, sends prebuilt requests, and looks at an answer
+only as far as it must: the status line, and where the answer ends. Every loop ends at a deadline.
+"""
+
+import contextlib
+import errno
+import select
+import socket
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Final
+
+from loadtest.backend import LARGE_BODY, SMALL_BODY
+
+HOST: Final = "bench.example"
+"""The host that every proxy has a rule for."""
+
+_EVENTS = 256
+_TICK = 0.05  # seconds of one wait for events, so that a deadline is seen in silence too
+_PIECE = 1 << 20
+_BROWSER_FIELDS = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:146.0) Gecko/20100101 Firefox/146.0\r\n"
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+)
+
+
+def request(method: str, path: str, *fields: str) -> bytes:
+    """The head of a request to HOST; each field is a whole line without its end."""
+    lines = "".join(f"{field}\r\n" for field in fields)
+    return f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n{lines}\r\n".encode()
+
+
+SMALL: Final = request("GET", "/small", *_BROWSER_FIELDS.splitlines())
+
+FORTY_FIELDS: Final = request(
+    "GET",
+    "/small",
+    *_BROWSER_FIELDS.splitlines(),
+    "Accept-Language: en-GB,en;q=0.7,de;q=0.3",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Referer: https://bench.example/catalogue/shoes?page=3&sort=price",
+    "Cookie: session=1f0c6f4be0f14f86b1ae6d2f1a3f6c1d; theme=dark; basket=0192837465",
+    "Authorization: Bearer eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl",
+    "Cache-Control: no-cache",
+    "Pragma: no-cache",
+    "DNT: 1",
+    "Sec-Fetch-Dest: document",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-Site: same-origin",
+    "Sec-Fetch-User: ?1",
+    "Upgrade-Insecure-Requests: 1",
+    "Priority: u=0, i",
+    "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    *(f"X-Application-Field-{number:02}: value of field number {number}" for number in range(22)),
+)
+"""What a browser and an application in front send: with Host, 40 fields, about 2 kB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What one window achieved."""
+
+    units: float
+    """Answers; for large bodies, bytes divided by the size of one body."""
+    failures: int
+    """Answers that were not the expected ones."""
+    reconnects: int
+    """Connections that ended and were opened anew."""
+
+
+class Lane(ABC):
+    """One kind of load against one proxy. ``open``, ``run`` as often as wanted, ``close``."""
+
+    title: str
+    unit: str = "request"
+    connections: int = 64
+
+    def __init__(self, port: int) -> None:
+        self._address = ("127.0.0.1", port)
+        self._epoll = select.epoll()
+        self._sockets: dict[int, socket.socket] = {}
+        self._units = 0.0
+        self._failures = 0
+        self._reconnects = 0
+
+    def open(self) -> None:
+        """Connect and send the first requests.
+
+        Raises:
+            OSError: the proxy does not accept.
+        """
+        for _ in range(self.connections):
+            self._connect()
+
+    def run(self, seconds: float) -> Count:
+        """Load the proxy for this time and say what came back in it."""
+        self._units, self._failures, self._reconnects = 0.0, 0, 0
+        deadline = time.perf_counter() + seconds
+        while (left := deadline - time.perf_counter()) > 0:
+            events = self._epoll.poll(min(left, _TICK), _EVENTS)
+            for fd, mask in events:
+                try:
+                    self._ready(fd, self._sockets[fd], mask)
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    if error.errno not in (errno.ECONNRESET, errno.EPIPE):
+                        raise
+                    self._reconnect(fd)
+        return Count(self._units, self._failures, self._reconnects)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._sockets.values():
+            connection.close()
+        self._sockets.clear()
+        self._epoll.close()
+
+    def _connect(self) -> None:
+        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+        connection = socket.socket(socket.AF_INET, kind)
+        with contextlib.suppress(BlockingIOError):
+            connection.connect(self._address)
+        fd = connection.fileno()
+        self._sockets[fd] = connection
+        self._epoll.register(fd, select.EPOLLIN)
+        self._begin(fd, connection)
+
+    def _reconnect(self, fd: int) -> None:
+        """The proxy ended this connection where it might have gone on."""
+        self._reconnects += 1
+        self._sockets.pop(fd).close()  # closing takes it out of the epoll set
+        self._connect()
+
+    @abstractmethod
+    def _begin(self, fd: int, connection: socket.socket) -> None:
+        """A new connection: send the first bytes (loopback connects at once)."""
+
+    @abstractmethod
+    def _ready(self, fd: int, connection: socket.socket, mask: int) -> None:
+        """Events on a connection."""
+
+
+class _SmallAnswers(Lane):
+    """What the lanes with the 96-byte answer share."""
+
+    head: bytes
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self._parts: dict[int, bytes] = {}
+
+    def _begin(self, fd: int, connection: socket.socket) -> None:
+        self._parts.pop(fd, None)
+        connection.send(self.head)
+
+    def _complete(self, fd: int, data: bytes) -> bool:
+        """Whether an answer is complete with this data; counts it."""
+        if fd in self._parts:
+            data = self._parts.pop(fd) + data
+        end = data.find(b"\r\n\r\n") + 4
+        if end > 3 and len(data) == end + SMALL_BODY and data.startswith(b"HTTP/1.1 200"):
+            self._units += 1
+            return True
+        if len(data) < 16384 and (end == 3 or data.startswith(b"HTTP/1.1 200")):
+            self._parts[fd] = data
+            return False
+        self._failures += 1
+        return True
+
+
+class KeepAlive(_SmallAnswers):
+    """One small request after the other on every connection."""
+
+    title = "small keep-alive"
+    head = SMALL
+
+    def _ready(self, fd: int, connection: socket.socket, mask: int) -> None:
+        data = connection.recv(16384)
+        if not data:
+            self._reconnect(fd)
+        elif self._complete(fd, data):
+            connection.send(self.head)
+
+
+class FortyFields(KeepAlive):
+    """The same with a request of 40 header fields."""
+
+    title = "40 header fields"
+    head = FORTY_FIELDS
+
+
+class NewConnection(_SmallAnswers):
+    """A connection for every request; the proxy closes it after its answer."""
+
+    title = "new connection per request"
+    connections = 32
+    head = request("GET", "/small", *_BROWSER_FIELDS.splitlines(), "Connection: close")
+
+    def _ready(self, fd: int, connection: socket.socket, mask: int) -> None:
+        data = connection.recv(16384)
+        if data:
+            self._complete(fd, data)
+            return
+        if self._parts.pop(fd, None) is not None:  # ended inside an answer
+            self._failures += 1
+        self._sockets.pop(fd).close()
+        self._connect()
+
+
+class Download(Lane):
+    """Answers of 10 MB; the kernel throws the bodies away without copying them (MSG_TRUNC)."""
+
+    title = "10 MB download"
+    connections = 4
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self._request = request("GET", "/large", *_BROWSER_FIELDS.splitlines())
+        self._sink = bytearray(_PIECE)
+        self._left: dict[int, int] = {}  # bytes of the body still expected
+
+    def _begin(self, fd: int, connection: socket.socket) -> None:
+        self._left[fd] = 0
+        connection.send(self._request)
+
+    def _ready(self, fd: int, connection: socket.socket, mask: int) -> None:
+        left = self._left[fd]
+        if left:
+            count = connection.recv_into(self._sink, min(left, _PIECE), socket.MSG_TRUNC)
+            if not count:
+                self._failures += 1
+                self._reconnect(fd)
+                return
+        else:
+            data = connection.recv(4096)
+            end = data.find(b"\r\n\r\n") + 4
+            if end == 3 or not data.startswith(b"HTTP/1.1 200"):
+                self._failures += 1
+                self._reconnect(fd)
+                return
+            left = LARGE_BODY
+            count = len(data) - end
+        self._units += count / LARGE_BODY
+        left -= count
+        self._left[fd] = left
+        if not left:
+            connection.send(self._request)
+
+
+class Upload(Lane):
+    """Request bodies of 10 MB."""
+
+    title = "10 MB upload"
+    connections = 4
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self._body = memoryview(b"x" * _PIECE)
+        self._head = request(
+            "POST",
+            "/upload",
+            *_BROWSER_FIELDS.splitlines(),
+            "Content-Type: application/octet-stream",
+            f"Content-Length: {LARGE_BODY}",
+        )
+        self._left: dict[int, int] = {}  # bytes of the body still to send
+
+    def _begin(self, fd: int, connection: socket.socket) -> None:
+        connection.send(self._head)
+        self._left[fd] = LARGE_BODY
+        self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT)
+
+    def _ready(self, fd: int, connection: socket.socket, mask: int) -> None:
+        left = self._left[fd]
+        if mask & select.EPOLLIN:
+            data = connection.recv(4096)
+            if left or not data.startswith(b"HTTP/1.1 200"):
+                self._failures += 1
+                self._reconnect(fd)
+            else:
+                self._begin(fd, connection)
+        elif mask & select.EPOLLOUT and left:
+            count = connection.send(self._body[:left])
+            self._units += count / LARGE_BODY
+            self._left[fd] = left - count
+            if left == count:
+                self._epoll.modify(fd, select.EPOLLIN)
+
+
+class Echo(Lane):
+    """WebSocket messages of 64 bytes there and back, one under way on each connection."""
+
+    title = "WebSocket echo"
+    unit = "message"
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self._handshake = request(
+            "GET",
+            "/echo",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        )
+        # a text frame of 64 bytes, masked with four zero bytes (RFC 6455 section 5.2)
+        self._frame = b"\x81\xc0" + bytes(4) + b"y" * 64
+        self._open: set[int] = set()
+        self._missing: dict[int, int] = {}  # bytes of the echo still expected
+
+    def _begin(self, fd: int, connection: socket.socket) -> None:
+        self._open.discard(fd)
+        connection.send(self._handshake)
+
+    def _ready(self, fd: int, connection: socket.socket, mask: int) -> None:
+        data = connection.recv(4096)
+        if not data:
+            self._reconnect(fd)
+        elif fd not in self._open:
+            if not (data.startswith(b"HTTP/1.1 101") and data.endswith(b"\r\n\r\n")):
+                self._failures += 1
+                self._reconnect(fd)
+                return
+            self._open.add(fd)
+            self._missing[fd] = len(self._frame)
+            connection.send(self._frame)
+        else:
+            missing = self._missing[fd] - len(data)
+            if missing > 0:
+                self._missing[fd] = missing
+                return
+            self._units += 1
+            self._missing[fd] = len(self._frame)
+            connection.send(self._frame)
+
+
+LANES: Final[dict[str, type[Lane]]] = {
+    "small": KeepAlive,
+    "fields": FortyFields,
+    "download": Download,
+    "upload": Upload,
+    "connections": NewConnection,
+    "websocket": Echo,
+}
