@@ -5,7 +5,7 @@ import msgspec
 from ingress_controller.objects.meta import ObjectMeta
 
 
-class Secret(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class Secret(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """Prints without its values: secrets live in memory and are never logged."""
 
     metadata: ObjectMeta
@@ -24,7 +24,7 @@ class Secret(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
         )
 
 
-class ConfigMap(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ConfigMap(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """Named texts."""
 
     metadata: ObjectMeta

@@ -7,21 +7,21 @@ import msgspec
 from ingress_controller.objects.meta import ObjectMeta
 
 
-class ServiceBackendPort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ServiceBackendPort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """Port of a Service, by name or by number: exactly one of both in a valid object."""
 
     name: str = ""
     number: int = 0
 
 
-class ServiceBackend(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ServiceBackend(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`backend.service`."""
 
     name: str
     port: ServiceBackendPort = ServiceBackendPort()
 
 
-class ResourceBackend(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ResourceBackend(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`backend.resource`: an object of the same namespace that is no Service."""
 
     kind: str
@@ -29,14 +29,14 @@ class ResourceBackend(msgspec.Struct, frozen=True, rename="camel", omit_defaults
     api_group: str = ""
 
 
-class Backend(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class Backend(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """Exactly one of both in a valid object."""
 
     service: ServiceBackend | None = None
     resource: ResourceBackend | None = None
 
 
-class HTTPPath(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class HTTPPath(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """One of `spec.rules[].http.paths[]`.
 
     ``path_type`` is any text: a path with a type that we do not know harms only itself.
@@ -47,27 +47,27 @@ class HTTPPath(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     path_type: str = ""
 
 
-class HTTPRule(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class HTTPRule(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`spec.rules[].http`."""
 
     paths: tuple[HTTPPath, ...] = ()
 
 
-class Rule(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class Rule(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """One of `spec.rules[]`."""
 
     host: str = ""
     http: HTTPRule | None = None
 
 
-class IngressTLS(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class IngressTLS(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """One of `spec.tls[]`."""
 
     hosts: tuple[str, ...] = ()
     secret_name: str = ""
 
 
-class IngressSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class IngressSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`spec`."""
 
     ingress_class_name: str = ""
@@ -76,14 +76,14 @@ class IngressSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     tls: tuple[IngressTLS, ...] = ()
 
 
-class Ingress(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class Ingress(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """Rules that send HTTP requests to Services."""
 
     metadata: ObjectMeta
     spec: IngressSpec = IngressSpec()
 
 
-class ClassParameters(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ClassParameters(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`IngressClass.spec.parameters`; we have no such settings, and say so."""
 
     kind: str = ""
@@ -92,14 +92,14 @@ class ClassParameters(msgspec.Struct, frozen=True, rename="camel", omit_defaults
     scope: Literal["Cluster", "Namespace"] = "Cluster"
 
 
-class IngressClassSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class IngressClassSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`IngressClass.spec`."""
 
     controller: str = ""
     parameters: ClassParameters | None = None
 
 
-class IngressClass(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class IngressClass(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """Says which controller serves the Ingresses of a class. Cluster-scoped."""
 
     metadata: ObjectMeta

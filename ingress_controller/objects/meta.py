@@ -19,7 +19,7 @@ class ObjectKey(NamedTuple):
         return f"{self.kind} {self.name}" if self.name else self.kind
 
 
-class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`metadata` with what we read."""
 
     name: str

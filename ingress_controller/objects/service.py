@@ -5,7 +5,7 @@ import msgspec
 from ingress_controller.objects.meta import ObjectMeta
 
 
-class ServicePort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ServicePort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """One of `spec.ports[]`; the name is empty only when it is the single port."""
 
     port: int
@@ -16,7 +16,7 @@ class ServicePort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     """Read for advice only: EndpointSlices carry the resolved port."""
 
 
-class ServiceSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class ServiceSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`spec`."""
 
     type: str = "ClusterIP"
@@ -27,7 +27,7 @@ class ServiceSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     selector: dict[str, str] = {}
 
 
-class Service(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class Service(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """A named set of ports; its endpoints come in EndpointSlices."""
 
     metadata: ObjectMeta

@@ -16,7 +16,7 @@ class EndpointConditions(msgspec.Struct, frozen=True, rename="camel", omit_defau
     terminating: bool | None = None
 
 
-class SliceEndpoint(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class SliceEndpoint(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """One of `endpoints[]`. The addresses are equivalent; consumers may use the first alone."""
 
     addresses: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class SlicePort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True,
     protocol: str = "TCP"
 
 
-class EndpointSlice(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class EndpointSlice(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """A part of the endpoints of one Service."""
 
     metadata: ObjectMeta
@@ -46,7 +46,7 @@ class EndpointAddress(msgspec.Struct, frozen=True, rename="camel", omit_defaults
     ip: str
 
 
-class EndpointSubset(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class EndpointSubset(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """Every address of the subset serves every port of it."""
 
     addresses: tuple[EndpointAddress, ...] = ()
@@ -54,7 +54,7 @@ class EndpointSubset(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
     ports: tuple[SlicePort, ...] = ()
 
 
-class Endpoints(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class Endpoints(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """All endpoints of the Service of the same name."""
 
     metadata: ObjectMeta

@@ -7,6 +7,8 @@ before is reported on, so that a label on a Service costs its routes nothing.
 from collections.abc import Collection, Iterable
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from ingress_controller.objects.service import ServicePort
 from ingress_controller.store import Name, Store
 from ingress_controller.translate.ingress import BackendReference
@@ -18,7 +20,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Target(NamedTuple):
+class Target(msgspec.Struct, frozen=True, gc=False):
     """An upstream in use, with the Service port behind it."""
 
     upstream: Upstream
@@ -143,7 +145,7 @@ class Backends:
             # All of them resolve to one port: any says which.
             resolution = self._resolutions[next(iter(references))]
             upstream, port = resolution.upstream, resolution.port
-            if upstream is None or port is None or before == (upstream, port):
+            if upstream is None or port is None or before == Target(upstream, port):
                 return
             self.targets[key] = Target(upstream, port)
             service = Name(upstream.namespace, upstream.service)

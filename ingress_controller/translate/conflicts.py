@@ -12,12 +12,14 @@ Different paths of one host are merged, whoever wrote them.
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
+
 from ingress_controller.objects.meta import AgeKey, ObjectKey
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
 from router.model.snapshot import Host, HostPattern, PathKind, Route
 
 
-class HostShare(NamedTuple):
+class HostShare(msgspec.Struct, frozen=True, gc=False):
     """What one Ingress claims of one host, with its backends resolved."""
 
     age: AgeKey

@@ -16,6 +16,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.objects.slices import Endpoints, EndpointSlice, SlicePort
 from ingress_controller.store import Name, key_of
@@ -35,7 +37,7 @@ _IPV4 = re.compile(
 _SUSPECT = re.compile(r"(?:127|0|169\.254|100\.100\.100|168\.63|22[4-9]|2[345]\d)\..*")
 
 
-class SliceReading(NamedTuple):
+class SliceReading(msgspec.Struct, frozen=True, gc=False):
     """What one slice (or Endpoints object) says, ready to be merged."""
 
     by_port: dict[str, tuple[Endpoint, ...]]

@@ -13,7 +13,8 @@ How the parts of `networking.k8s.io/v1` are read here:
 """
 
 import re
-from typing import NamedTuple
+
+import msgspec
 
 from ingress_controller.objects.ingress import Backend, HTTPPath, Ingress, Rule
 from ingress_controller.objects.meta import AgeKey, ObjectKey, age_key
@@ -43,7 +44,7 @@ _REGEX_MARKS = re.compile(r"[\^$*+?()|\[\]{}]|\\")
 """What a literal path hardly ever holds and a regular expression hardly ever lacks."""
 
 
-class BackendReference(NamedTuple):
+class BackendReference(msgspec.Struct, frozen=True, gc=False):
     """A Service and its port, as an Ingress names them. One of port name and number is set."""
 
     namespace: str
@@ -52,7 +53,7 @@ class BackendReference(NamedTuple):
     port_number: int
 
 
-class Claim(NamedTuple):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """A path (or the default backend) that an Ingress asks for, and where it should lead."""
 
     path: PathCondition
@@ -61,7 +62,7 @@ class Claim(NamedTuple):
     backend: BackendReference | Answer
 
 
-class IngressReading(NamedTuple):
+class IngressReading(msgspec.Struct, frozen=True, gc=False):
     """Everything that one Ingress says."""
 
     age: AgeKey

@@ -9,6 +9,8 @@ never leads to the local machine, a link-local address or a cloud's metadata ser
 from collections.abc import Collection
 from typing import NamedTuple
 
+import msgspec
+
 from ingress_controller.objects.service import Service, ServicePort
 from ingress_controller.translate.addresses import refused_external_name
 from ingress_controller.translate.diagnostics import DiagnosticCode, Severity
@@ -20,7 +22,7 @@ from router.model.upstreams import Upstream, UpstreamKey, UpstreamProtocol
 EXTERNAL_NAME = "ExternalName"
 
 
-class Problem(NamedTuple):
+class Problem(msgspec.Struct, frozen=True, gc=False):
     """A finding about a backend; whoever names the backend becomes the object of a diagnostic."""
 
     code: DiagnosticCode
@@ -32,7 +34,7 @@ class Problem(NamedTuple):
     remedy: str
 
 
-class Resolution(NamedTuple):
+class Resolution(msgspec.Struct, frozen=True, gc=False):
     """Where a backend leads."""
 
     action: Forward | Answer

@@ -13,7 +13,7 @@ class RouteLabel(NamedTuple):
     service: str
 
 
-class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
+class Origin(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The object, and the place inside it, that a route was made from."""
 
     kind: str

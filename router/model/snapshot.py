@@ -21,7 +21,7 @@ HostSetName = str
 PathKind = Literal["exact", "prefix"]
 
 
-class PathCondition(msgspec.Struct, frozen=True):
+class PathCondition(msgspec.Struct, frozen=True, gc=False):
     """When a path belongs to a route.
 
     ``value`` is in match form (`router.match.paths`): it begins with a slash, repeated slashes
@@ -34,20 +34,20 @@ class PathCondition(msgspec.Struct, frozen=True):
     value: str
 
 
-class Backend(msgspec.Struct, frozen=True, omit_defaults=True):
+class Backend(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A share of a route's traffic."""
 
     upstream: UpstreamKey
     weight: int = 1
 
 
-class Forward(msgspec.Struct, frozen=True, tag="forward"):
+class Forward(msgspec.Struct, frozen=True, tag="forward", gc=False):
     """Send the request to one of these backends; the weights say how often to which."""
 
     backends: tuple[Backend, ...]
 
 
-class Answer(msgspec.Struct, frozen=True, tag="answer"):
+class Answer(msgspec.Struct, frozen=True, tag="answer", gc=False):
     """Answer without an upstream: the route is right, but nothing can serve it."""
 
     status: int
@@ -55,7 +55,7 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
     """A sentence for people: the access log and ``explain`` quote it."""
 
 
-class Route(msgspec.Struct, frozen=True):
+class Route(msgspec.Struct, frozen=True, gc=False):
     """One path of one host, what to do with it, and where that was said."""
 
     path: PathCondition
@@ -65,7 +65,7 @@ class Route(msgspec.Struct, frozen=True):
     origin: Origin
 
 
-class Host(msgspec.Struct, frozen=True, omit_defaults=True):
+class Host(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The routes of one host pattern.
 
     At most one route for a (kind, value) of path: conflicts are decided before. The order of

@@ -15,7 +15,7 @@ UpstreamProtocol = Literal["http"]
 """How the endpoints are spoken to."""
 
 
-class Upstream(msgspec.Struct, frozen=True, omit_defaults=True):
+class Upstream(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A target of routes: one port of one Service."""
 
     key: UpstreamKey
@@ -26,7 +26,7 @@ class Upstream(msgspec.Struct, frozen=True, omit_defaults=True):
     protocol: UpstreamProtocol = "http"
 
 
-class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
+class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One address that serves an upstream, with its conditions resolved (nil rules applied)."""
 
     address: str
@@ -37,7 +37,7 @@ class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     terminating: bool = False
 
 
-class EndpointSet(msgspec.Struct, frozen=True, omit_defaults=True):
+class EndpointSet(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """All endpoints of one upstream, sorted by (address, port), without duplicates."""
 
     endpoints: tuple[Endpoint, ...] = ()
