@@ -3,7 +3,7 @@
 Labels are bounded: requests are counted by Ingress and Service (not by path, method or client), and
 every name in a label is an object's. METRICS says what each metric means; `docs/reference.md` is
 made from it. The workers' own counters and gauges, whose names come with their reports, appear as
-``ingress_worker_NAME``.
+``ingress_worker_NAME``; what stands behind a dot in a name is the label ``code``.
 """
 
 import platform
@@ -153,11 +153,15 @@ class StateCollector(Collector):
 
     def _reported(self) -> Iterator[Metric]:
         """What the workers count beside requests, under the names that they give."""
+        counters: dict[str, CounterMetricFamily] = {}
         for name, count in sorted(self._state.counters.items()):
-            text = f"Reported by the workers: {name.replace('_', ' ')}, since the start."
-            counter = CounterMetricFamily(f"ingress_worker_{name}", text)
-            counter.add_metric((), count)
-            yield counter
+            base, dot, code = name.partition(".")
+            if base not in counters:
+                text = f"Reported by the workers: {base.replace('_', ' ')}, since the start."
+                labels = ("code",) if dot else ()
+                counters[base] = CounterMetricFamily(f"ingress_worker_{base}", text, labels=labels)
+            counters[base].add_metric((code,) if dot else (), count)
+        yield from counters.values()
         sums: Counter[str] = Counter()
         for gauges in self._state.gauges.values():
             sums.update(gauges)

@@ -51,6 +51,7 @@ ASKED: tuple[tuple[str, str], ...] = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [flag …]"
     run_flags(parser)
 
 

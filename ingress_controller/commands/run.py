@@ -22,6 +22,7 @@ SIGTERM drains: see --drain-accept and --drain-timeout. Ctrl-C ends within secon
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s --manifests FOLDER [flag …]"
     run_flags(parser)
 
 

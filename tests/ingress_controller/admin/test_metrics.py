@@ -1,0 +1,146 @@
+"""What Prometheus reads."""
+
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from ingress_controller.admin.metrics import METRICS, State, render
+from ingress_controller.objects.meta import ObjectKey
+from ingress_controller.supervisor.totals import SWAP_BUCKETS, Totals, WorkerStatus
+from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
+from router.model.wire import LATENCY_BUCKETS, RouteStats, Stats, UpstreamGauges
+
+DIAGNOSTIC = Diagnostic(
+    code=DiagnosticCode.SERVICE_MISSING,
+    severity="error",
+    object=ObjectKey("Ingress", "a", "shop"),
+    message="m",
+    consequence="c",
+    remedy="r",
+)
+
+
+def growth(codes: tuple[int, int, int, int, int], index: int = 0) -> RouteStats:
+    buckets = [0] * (len(LATENCY_BUCKETS) + 1)
+    buckets[index] = sum(codes)
+    return RouteStats("a", "shop", "cart", codes, tuple(buckets), 0.5, 10, 20)
+
+
+def state(totals: Totals) -> State:
+    return State(
+        version="0.1",
+        routes=totals.routes,
+        counters=totals.counters,
+        gauges=totals.gauges,
+        upstreams=totals.upstreams,
+        workers=[WorkerStatus(0, 10, 7, 2), WorkerStatus(1, None, None, 0)],
+        snapshot_version=8,
+        swap_seconds=totals.swap_seconds,
+        swap_buckets=totals.swap_buckets,
+        diagnostics=[DIAGNOSTIC],
+        log_lines_dropped=3,
+    )
+
+
+def samples(shown: State) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(render(shown).decode())
+        for sample in family.samples
+    }
+
+
+ROUTE = (("ingress", "shop"), ("namespace", "a"), ("service", "cart"))
+
+
+def test_requests_are_counted_by_route_and_code_class_across_workers_and_restarts() -> None:
+    totals = Totals()
+    totals.add(0, Stats(routes=(growth((0, 3, 0, 1, 0)),)))
+    totals.gone(0)
+    totals.add(0, Stats(routes=(growth((0, 2, 0, 0, 0)),)))
+    totals.add(1, Stats(routes=(growth((0, 0, 0, 0, 4)),)))
+    shown = samples(state(totals))
+
+    count = {code: shown.get(("ingress_requests_total", (("code", code), *ROUTE))) for code in
+             ("1xx", "2xx", "4xx", "5xx")}  # fmt: skip
+    assert count == {"1xx": None, "2xx": 5.0, "4xx": 1.0, "5xx": 4.0}
+    assert shown["ingress_request_bytes_total", ROUTE] == 30.0
+    assert shown["ingress_response_bytes_total", ROUTE] == 60.0
+    assert shown["ingress_request_duration_seconds_sum", ROUTE] == 1.5
+
+
+def test_durations_are_cumulative_and_end_in_infinity() -> None:
+    totals = Totals()
+    totals.add(0, Stats(routes=(growth((0, 3, 0, 0, 0), index=1),)))
+    totals.add(0, Stats(routes=(growth((0, 1, 0, 0, 0), index=len(LATENCY_BUCKETS)),)))
+    shown = samples(state(totals))
+
+    name = "ingress_request_duration_seconds_bucket"
+    by_bound = {dict(labels)["le"]: v for (n, labels), v in shown.items() if n == name}
+    assert by_bound["0.001"] == 0.0
+    assert by_bound["0.0025"] == 3.0
+    assert by_bound["10.0"] == 3.0
+    assert by_bound["+Inf"] == 4.0
+
+
+def test_connections_add_up_over_workers_and_endpoints_do_not() -> None:
+    totals = Totals()
+    gauges = UpstreamGauges("a/cart:80", eligible=3, active=1, idle=2, ejected=0, waiting=4)
+    totals.add(0, Stats(upstreams=(gauges,)))
+    totals.add(1, Stats(upstreams=(msgspec.structs.replace(gauges, eligible=2, ejected=1),)))
+    shown = samples(state(totals))
+
+    def of(name: str, label: str) -> float:
+        return shown[name, (("state", label), ("upstream", "a/cart:80"))]
+
+    assert of("ingress_upstream_endpoints", "eligible") == 2.0
+    assert of("ingress_upstream_endpoints", "ejected") == 1.0
+    assert of("ingress_upstream_connections", "active") == 2.0
+    assert of("ingress_upstream_connections", "idle") == 4.0
+    assert shown["ingress_upstream_waiting", (("upstream", "a/cart:80"),)] == 8.0
+
+
+def test_gauges_of_gone_workers_and_upstreams_are_forgotten() -> None:
+    totals = Totals()
+    gauges = UpstreamGauges("a/cart:80", 1, 1, 1, 0, 0)
+    totals.add(0, Stats(upstreams=(gauges,), gauges={"client_connections": 5.0}))
+    totals.add(1, Stats(upstreams=(gauges,), gauges={"client_connections": 2.0}))
+    totals.gone(0)
+    assert samples(state(totals))["ingress_worker_client_connections", ()] == 2.0
+    totals.forget_upstreams({})
+    assert not any(n == "ingress_upstream_waiting" for n, _ in samples(state(totals)))
+
+
+def test_swaps_versions_restarts_and_diagnostics_are_shown() -> None:
+    totals = Totals()
+    totals.swapped(0.0007)
+    totals.swapped(60.0)
+    shown = samples(state(totals))
+
+    assert shown["ingress_swap_duration_seconds_count", ()] == 2.0
+    assert shown["ingress_swap_duration_seconds_bucket", (("le", "0.001"),)] == 1.0
+    assert shown["ingress_swap_duration_seconds_bucket", (("le", str(SWAP_BUCKETS[-1])),)] == 1.0
+    assert shown["ingress_snapshot_version", ()] == 8.0
+    assert shown["ingress_worker_snapshot_version", (("worker", "0"),)] == 7.0
+    assert shown["ingress_workers", (("state", "serving"),)] == 1.0
+    assert shown["ingress_workers", (("state", "starting"),)] == 1.0
+    assert shown["ingress_worker_restarts_total", (("worker", "0"),)] == 2.0
+    labels = (("code", "service-missing"), ("severity", "error"))
+    assert shown["ingress_diagnostics", labels] == 1.0
+
+
+def test_counters_of_workers_appear_under_their_names() -> None:
+    totals = Totals()
+    totals.add(0, Stats(counters={"retries": 2, "fault.connect-refused": 1}))
+    totals.add(1, Stats(counters={"retries": 3}))
+    shown = samples(state(totals))
+
+    assert shown["ingress_worker_retries_total", ()] == 5.0
+    assert shown["ingress_worker_fault_total", (("code", "connect-refused"),)] == 1.0
+
+
+def test_every_documented_metric_is_shown() -> None:
+    totals = Totals()
+    totals.add(0, Stats(routes=(growth((0, 1, 0, 0, 0)),)))
+    totals.add(0, Stats(upstreams=(UpstreamGauges("a/cart:80", 1, 1, 1, 0, 0),)))
+    names = {name.removesuffix("_bucket") for name, _ in samples(state(totals))}
+    assert set(METRICS) <= names

@@ -1,0 +1,31 @@
+"""When traffic may come."""
+
+import pytest
+
+from ingress_controller.admin.readiness import verdict
+from ingress_controller.supervisor.totals import WorkerStatus
+
+SERVING = WorkerStatus(slot=0, pid=10, version=1, restarts=0)
+STARTING = WorkerStatus(slot=1, pid=11, version=None, restarts=0)
+
+
+@pytest.mark.parametrize(
+    ("published", "was_ready", "draining", "workers", "reason"),
+    [
+        pytest.param(False, False, False, [SERVING], "have not been read", id="before manifests"),
+        pytest.param(True, False, False, [STARTING], "0 of 1 workers", id="before the first ack"),
+        pytest.param(True, False, False, [SERVING, STARTING], "1 of 2", id="before every ack"),
+        pytest.param(True, False, False, [SERVING], "", id="once all serve"),
+        pytest.param(True, True, False, [SERVING, STARTING], "", id="while one is restarted"),
+        pytest.param(True, True, False, [STARTING], "0 of 1", id="while none serves"),
+        pytest.param(True, True, True, [SERVING], "draining", id="while draining"),
+    ],
+)
+def test_readiness(
+    published: bool, was_ready: bool, draining: bool, workers: list[WorkerStatus], reason: str
+) -> None:
+    readiness = verdict(
+        published=published, was_ready=was_ready, draining=draining, workers=workers
+    )
+    assert readiness.ready is (reason == "")
+    assert reason in readiness.reason

@@ -1,0 +1,148 @@
+"""From settings classes to flags, variables and values."""
+
+import argparse
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingress_controller.flags import (
+    UsageError,
+    flags_of,
+    parse_duration,
+    parse_size,
+    read,
+    show,
+)
+from ingress_controller.settings import TOPICS, Settings, run_flags, run_settings
+from router.model.limits import Limits
+
+
+def settings(*words: str, **variables: str) -> Settings:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    run_flags(parser)
+    return run_settings(parser.parse_args(words), variables)
+
+
+def test_defaults_are_those_of_the_classes() -> None:
+    assert settings() == Settings()
+
+
+def test_a_flag_wins_over_the_environment_which_wins_over_the_default() -> None:
+    assert settings(INGRESS_HTTP_PORT="81").serving.http_port == 81
+    assert settings("--http-port", "82", INGRESS_HTTP_PORT="81").serving.http_port == 82
+
+
+def test_repeated_flags_and_lists_are_one_tuple_without_the_default() -> None:
+    given_twice = settings("--ingress-class", "a,b", "--ingress-class", "c").translation
+    assert given_twice.ingress_class == ("a", "b", "c")
+    assert settings(INGRESS_INGRESS_CLASS="a,b").translation.ingress_class == ("a", "b")
+
+
+def test_a_folder_may_contain_a_comma() -> None:
+    assert settings("--manifests", "a,b").serving.manifests == ("a,b",)
+    assert settings(INGRESS_MANIFESTS="a,b:c").serving.manifests == ("a,b", "c")
+
+
+def test_switches_have_a_negative_form_and_words_in_the_environment() -> None:
+    variables = {"INGRESS_ALLOW_EXTERNAL_NAME": "yes"}
+    assert settings(**variables).translation.allow_external_name
+    assert not settings("--no-allow-external-name", **variables).translation.allow_external_name
+
+
+def test_a_service_link_is_nobodys_setting() -> None:
+    """For a Service named ingress-http the kubelet sets this variable in each pod beside it."""
+    assert settings(INGRESS_HTTP_PORT="tcp://10.0.0.1:80").serving.http_port == 8080
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "sentence"),
+    [
+        (["--http-port", "http"], {}, "--http-port: 'http' is not a port; write a number"),
+        (["--http-port", "65536"], {}, "--http-port: '65536' is not a port"),
+        ([], {"INGRESS_HTTP_PORT": "x"}, "INGRESS_HTTP_PORT: 'x' is not a port"),
+        (["--bind", "localhost"], {}, "--bind: 'localhost' is not an address"),
+        (["--trusted-proxies", "10.0.0.1/8"], {}, "has bits behind its prefix; write 10.0.0.0/8"),
+        (["--trusted-proxies", "10.0.0.0/8,no"], {}, "--trusted-proxies: 'no' is not a network"),
+        (["--max-body-size", "10X"], {}, "--max-body-size: '10X' is not a size"),
+        (["--header-timeout", "soon"], {}, "--header-timeout: 'soon' is not a duration"),
+        (["--header-timeout", "0"], {}, "--header-timeout: '0' is too small"),
+        (["--max-header-fields", "0"], {}, "too small; the least is 1"),
+        (["--max-header-size", "999999999G"], {}, "--max-header-size: '999999999G' is too large"),
+        (["--workers", "300"], {}, "--workers: '300' is too large; the most is 256"),
+        (["--server-header", "a\r\nb"], {}, "cannot stand in an HTTP header"),
+        (["--log-format", "xml"], {}, "--log-format: 'xml' is unknown; write json, text or off"),
+        ([], {"INGRESS_FORWARDED_HEADER": "maybe"}, "write true or false"),
+        (["--http-port", "80", "--admin-port", "80"], {}, "are both 80; choose two different"),
+        (["--max-header-line", "1M"], {}, "--max-header-line is larger than --max-header-size"),
+    ],
+)
+def test_a_wrong_value_gives_one_sentence_that_names_it(
+    words: list[str], variables: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=r"^[^\n]+$") as caught:
+        settings(*words, **variables)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", 0),
+        ("1024", 1024),
+        ("64k", 65536),
+        ("10M", 10 << 20),
+        ("1GiB", 1 << 30),
+        ("5 KB", 5120),
+    ],
+)
+def test_sizes_are_bytes_or_powers_of_1024(text: str, value: int) -> None:
+    assert parse_size(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("30", 30.0),
+        ("0.5", 0.5),
+        ("250ms", 0.25),
+        ("30s", 30.0),
+        ("1h30m", 5400.0),
+        ("1d", 86400.0),
+    ],
+)
+def test_durations_are_seconds_or_numbers_with_units(text: str, value: float) -> None:
+    assert parse_duration(text) == value
+
+
+@given(st.text(max_size=20))
+def test_a_text_is_a_size_or_duration_or_refused(text: str) -> None:
+    for parse in (parse_size, parse_duration):
+        try:
+            value = parse(text)
+        except ValueError:
+            continue
+        assert value >= 0
+
+
+def test_every_default_can_be_written_behind_its_flag() -> None:
+    for _, cls in TOPICS:
+        for flag in flags_of(cls):
+            if flag.kind != "switch" and show(flag) != "none":
+                namespace = argparse.Namespace(
+                    **{flag.field: [show(flag)] if flag.repeated else show(flag)}
+                )
+                assert read(cls, namespace, {}) == cls(), flag.name
+
+
+def test_every_flag_has_a_text_and_a_name_of_its_own() -> None:
+    flags = [flag for _, cls in TOPICS for flag in flags_of(cls)]
+    assert all(len(flag.text) > 10 for flag in flags)
+    assert len({flag.name for flag in flags}) == len(flags)
+
+
+def test_limits_reach_the_workers_as_they_are() -> None:
+    limits = settings("--max-body-size", "10M", "--drain-accept", "0").limits
+    assert limits == Limits(max_body_size=10 << 20, drain_accept=0.0)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(limits), type=Limits) == limits

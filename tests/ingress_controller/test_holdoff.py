@@ -1,0 +1,193 @@
+"""When to build, and which deletions wait (fault table F-15, F-16)."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingress_controller.holdoff import (
+    DISTANCE_SECONDS,
+    HOLD_SECONDS,
+    QUIET_SECONDS,
+    Holdoff,
+)
+from ingress_controller.objects.ingress import Ingress
+from ingress_controller.objects.meta import ObjectMeta
+from ingress_controller.objects.slices import (
+    SERVICE_NAME_LABEL,
+    EndpointConditions,
+    EndpointSlice,
+    SliceEndpoint,
+)
+from ingress_controller.store import ObjectChange, ObjectKey
+
+LATE = 100.0
+
+
+def slice_of(
+    name: str, service: str = "shop", *, ready: bool | None = True, serving: bool | None = None
+) -> ObjectChange:
+    conditions = EndpointConditions(ready=ready, serving=serving)
+    endpoint_slice = EndpointSlice(
+        metadata=ObjectMeta(name=name, namespace="a", labels={SERVICE_NAME_LABEL: service}),
+        endpoints=(SliceEndpoint(addresses=("10.0.0.1",), conditions=conditions),),
+    )
+    return ObjectChange(ObjectKey("EndpointSlice", "a", name), endpoint_slice)
+
+
+def gone(name: str, kind: str = "EndpointSlice") -> ObjectChange:
+    return ObjectChange(ObjectKey(kind, "a", name), None)
+
+
+def ingress(name: str) -> ObjectChange:
+    return ObjectChange(
+        ObjectKey("Ingress", "a", name), Ingress(metadata=ObjectMeta(name=name, namespace="a"))
+    )
+
+
+def started(*changes: ObjectChange) -> Holdoff:
+    """A holdoff that has handed out these changes long ago."""
+    holdoff = Holdoff()
+    holdoff.add(changes, 0.0)
+    assert holdoff.take(LATE) == changes
+    return holdoff
+
+
+def keys(changes: Sequence[ObjectChange]) -> list[str]:
+    return [change.key.name for change in changes]
+
+
+def test_nothing_is_due_before_something_was_added() -> None:
+    assert Holdoff().next_build() is None
+    assert Holdoff().take(LATE) == ()
+
+
+def test_changes_act_together_after_a_short_quiet_time() -> None:
+    holdoff = Holdoff()
+    holdoff.add([ingress("one")], 10.0)
+    holdoff.add([ingress("two")], 10.01)
+
+    assert holdoff.next_build() == 10.0 + QUIET_SECONDS
+    assert holdoff.take(10.0 + QUIET_SECONDS - 0.001) == ()
+    assert keys(holdoff.take(10.0 + QUIET_SECONDS)) == ["one", "two"]
+    assert holdoff.next_build() is None
+
+
+def test_builds_keep_a_distance() -> None:
+    holdoff = started(ingress("one"))
+    holdoff.add([ingress("one")], LATE + 0.001)
+
+    assert holdoff.next_build() == LATE + DISTANCE_SECONDS
+
+
+def test_a_later_change_of_an_object_replaces_an_earlier_one() -> None:
+    holdoff = Holdoff()
+    holdoff.add([ingress("one"), gone("one", "Ingress")], 0.0)
+
+    assert holdoff.take(LATE) == (gone("one", "Ingress"),)
+
+
+def test_the_deletion_of_the_last_slice_waits_a_second() -> None:
+    holdoff = started(slice_of("old"))
+    holdoff.add([gone("old"), ingress("other")], 200.0)
+
+    assert keys(holdoff.take(200.5)) == ["other"]
+    assert holdoff.next_build() == 200.0 + HOLD_SECONDS
+    assert keys(holdoff.take(200.0 + HOLD_SECONDS)) == ["old"]
+
+
+def test_a_held_deletion_acts_together_with_the_slice_that_takes_over() -> None:
+    """Delete, then add: at no moment may the set be empty."""
+    holdoff = started(slice_of("old"))
+    holdoff.add([gone("old")], 200.0)
+    holdoff.add([slice_of("new")], 200.3)
+
+    assert holdoff.next_build() == 200.3 + QUIET_SECONDS
+    assert keys(holdoff.take(200.4)) == ["old", "new"]
+    assert holdoff.next_build() is None
+
+
+def test_a_held_deletion_is_forgotten_when_the_slice_returns() -> None:
+    holdoff = started(slice_of("old"))
+    holdoff.add([gone("old")], 200.0)
+    holdoff.add([slice_of("old")], 200.3)
+
+    assert holdoff.take(LATE * 3) == (slice_of("old"),)
+    assert holdoff.next_build() is None
+
+
+def test_a_successor_without_usable_endpoints_releases_nothing() -> None:
+    holdoff = started(slice_of("old"))
+    holdoff.add([gone("old")], 200.0)
+    holdoff.add([slice_of("new", ready=False)], 200.3)
+
+    assert keys(holdoff.take(200.4)) == ["new"]
+    assert holdoff.next_build() == 200.0 + HOLD_SECONDS
+
+
+def test_a_deletion_that_leaves_endpoints_acts_at_once() -> None:
+    holdoff = started(slice_of("old"), slice_of("new"))
+    holdoff.add([gone("old")], 200.0)
+
+    assert keys(holdoff.take(200.1)) == ["old"]
+
+
+def test_of_two_deletions_the_one_that_empties_the_service_waits() -> None:
+    holdoff = started(slice_of("old"), slice_of("new"))
+    holdoff.add([gone("old"), gone("new")], 200.0)
+
+    assert keys(holdoff.take(200.1)) == ["old"]
+    assert keys(holdoff.take(201.1)) == ["new"]
+
+
+def test_a_slice_that_loses_its_endpoints_acts_at_once() -> None:
+    """Nobody ready is what the cluster says (F-14): 503 at once, not a second later."""
+    holdoff = started(slice_of("old"))
+    holdoff.add([slice_of("old", ready=False, serving=False)], 200.0)
+
+    assert keys(holdoff.take(200.1)) == ["old"]
+
+
+def test_the_deletion_of_an_unusable_slice_acts_at_once() -> None:
+    holdoff = started(slice_of("old", ready=False))
+    holdoff.add([gone("old")], 200.0)
+
+    assert keys(holdoff.take(200.1)) == ["old"]
+
+
+def test_a_slice_of_another_service_takes_nothing_over() -> None:
+    holdoff = started(slice_of("old"), slice_of("other", "cart"))
+    holdoff.add([gone("old")], 200.0)
+
+    assert holdoff.take(200.1) == ()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["s1", "s2", "s3"]),
+            st.sampled_from(["gone", "ready", "unready"]),
+            st.floats(0.0, 0.7),
+        ),
+        max_size=30,
+    )
+)
+def test_every_change_acts_within_the_hold_time_and_the_last_one_wins(
+    steps: list[tuple[str, str, float]],
+) -> None:
+    holdoff = Holdoff()
+    now = 0.0
+    last: dict[str, ObjectChange] = {}
+    acted: dict[str, ObjectChange] = {}
+    for name, what, pause in steps:
+        change = gone(name) if what == "gone" else slice_of(name, ready=what == "ready")
+        last[name] = change
+        holdoff.add([change], now)
+        now += pause
+        acted |= {each.key.name: each for each in holdoff.take(now)}
+    due = holdoff.next_build()
+    while due is not None:
+        assert due <= now + HOLD_SECONDS
+        acted |= {each.key.name: each for each in holdoff.take(due)}
+        due = holdoff.next_build()
+    assert acted == last
