@@ -14,7 +14,5 @@ def eligible(endpoints: EndpointSet) -> tuple[Endpoint, ...]:
     if ready:
         return ready
     return tuple(
-        endpoint
-        for endpoint in endpoints.endpoints
-        if endpoint.serving and endpoint.terminating
+        endpoint for endpoint in endpoints.endpoints if endpoint.serving and endpoint.terminating
     )

@@ -79,6 +79,4 @@ def fault_answer(
 
 def options_answer(*, fixed: bytes, keep_alive: bytes) -> bytes:
     """``OPTIONS *`` (RFC 9110 9.3.7): what this server as a whole can do."""
-    return b"".join(
-        (status_line(204, b"No Content"), fixed, _ALLOW, keep_alive, b"\r\n")
-    )
+    return b"".join((status_line(204, b"No Content"), fixed, _ALLOW, keep_alive, b"\r\n"))

@@ -164,7 +164,9 @@ class RequestDecoder:
         else:
             raw, self._held = data[:end], data[end:]
         if end > self._max_head:
-            self._fail(HEAD_TOO_LARGE if raw.find(b"\r\n") <= self._fields.max_line else TARGET_TOO_LONG)
+            self._fail(
+                HEAD_TOO_LARGE if raw.find(b"\r\n") <= self._fields.max_line else TARGET_TOO_LONG
+            )
             return False
         fault = self._judge(raw, complete=True)
         if fault is not None:
@@ -307,16 +309,17 @@ class ResponseDecoder:
         "_max_fields",
         "_max_head",
         "_no_body",
-        "_sink",
         "_state",
         "began",
         "clean",
+        "sink",
     )
 
     def __init__(
         self, sink: ResponseSink, fields: FieldReader, max_head: int, max_fields: int
     ) -> None:
-        self._sink = sink
+        self.sink = sink
+        """Who hears of the answer; changes with each exchange."""
         self._fields = fields
         self._max_head = max_head
         self._max_fields = max_fields
@@ -344,7 +347,7 @@ class ResponseDecoder:
         self.began = True
         if self._state == _LENGTH and len(data) < self._left:
             self._left -= len(data)
-            self._sink.response_body(data)
+            self.sink.response_body(data)
             return
         if self._state == _HEAD:
             data = self._held + data if self._held else data
@@ -359,7 +362,7 @@ class ResponseDecoder:
         state = self._state
         if state == _END:
             self._state = _STOPPED
-            self._sink.response_end(_NO_TRAILERS)
+            self.sink.response_end(_NO_TRAILERS)
         elif state == _HEAD:
             self._fail(CUT_ANSWER if self._held else UPSTREAM_CLOSED)
         elif state in (_LENGTH, _CHUNKED):
@@ -403,7 +406,7 @@ class ResponseDecoder:
             if self._interim > MAX_INTERIM:
                 self._fail(TOO_MANY_INTERIM)
                 return b""
-            self._sink.response_head(head)
+            self.sink.response_head(head)
             if self._state != _HEAD:
                 return b""
 
@@ -413,7 +416,7 @@ class ResponseDecoder:
         if status == 101:
             self._state = _RAW
             self._held = rest
-            self._sink.response_head(head)
+            self.sink.response_head(head)
             return
         if self._no_body or status == 204 or status == 304:
             if status == 204 and (head.content_length > 0 or head.chunked):
@@ -429,10 +432,10 @@ class ResponseDecoder:
             self._state = _END
         if self._state == _WAIT and rest:
             self.clean = False
-        self._sink.response_head(head)
+        self.sink.response_head(head)
         if self._state == _WAIT:
             self._state = _STOPPED
-            self._sink.response_end(_NO_TRAILERS)
+            self.sink.response_end(_NO_TRAILERS)
 
     def take_raw(self) -> bytes:
         """After 101: the bytes that came behind the head."""
@@ -445,19 +448,19 @@ class ResponseDecoder:
             left = self._left
             if len(data) < left:
                 self._left = left - len(data)
-                self._sink.response_body(data)
+                self.sink.response_body(data)
                 return
             if len(data) > left:
                 self.clean = False
                 data = data[:left]
             self._left = 0
             self._state = _STOPPED
-            self._sink.response_body(data)
-            self._sink.response_end(_NO_TRAILERS)
+            self.sink.response_body(data)
+            self.sink.response_end(_NO_TRAILERS)
         elif state == _CHUNKED:
             self._read_chunked(data)
         elif state == _END:
-            self._sink.response_body(data)
+            self.sink.response_body(data)
         else:
             self.clean = False
 
@@ -474,12 +477,12 @@ class ResponseDecoder:
             if body.rest:
                 self.clean = False
         if pieces:
-            self._sink.response_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            self.sink.response_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if body.done:
-            self._sink.response_end(body.trailers)
+            self.sink.response_end(body.trailers)
 
     def _fail(self, fault: Fault) -> None:
         self._state = _STOPPED
         self._held = b""
         self.clean = False
-        self._sink.response_fault(fault)
+        self.sink.response_fault(fault)

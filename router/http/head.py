@@ -13,6 +13,7 @@ class RequestHead:
         "content_length",
         "expects_continue",
         "forwarding",
+        "grpc",
         "host_field",
         "keep_alive",
         "method",
@@ -23,14 +24,13 @@ class RequestHead:
         "query",
         "referer",
         "size",
-        "target",
         "takes_trailers",
+        "target",
         "upgrade",
         "upgrade_nominated",
         "user_agent",
         "websocket_key",
         "websocket_version",
-        "grpc",
     )
 
     def __init__(self, method: bytes, target: bytes, minor: int, size: int) -> None:
@@ -85,7 +85,6 @@ class ResponseHead:
         "chunked",
         "closes",
         "content_length",
-        "grpc",
         "has_date",
         "has_server",
         "keep_alive",
@@ -111,5 +110,4 @@ class ResponseHead:
         self.upgrade: bytes | None = None
         self.has_server = False
         self.has_date = False
-        self.grpc = False
         self.passed: list[bytes] = []

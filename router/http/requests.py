@@ -33,9 +33,7 @@ _METHODS = frozenset(
 )
 
 
-def read_request_head(
-    raw: bytes, fields: FieldReader, max_fields: int
-) -> RequestHead | Fault:
+def read_request_head(raw: bytes, fields: FieldReader, max_fields: int) -> RequestHead | Fault:
     """Read and judge one head.
 
     ``raw`` is everything from the request line to the empty line, both included, and has passed

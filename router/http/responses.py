@@ -11,13 +11,13 @@ from router.http.faults import BAD_ANSWER, Fault
 from router.http.fields import (
     CONNECTION,
     CONTENT_LENGTH,
-    CONTENT_TYPE,
     DATE,
     DROP,
     SERVER,
     TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
+    Field,
     FieldReader,
 )
 from router.http.head import ResponseHead
@@ -65,26 +65,31 @@ def _read_strict(raw: bytes, fields: FieldReader, max_fields: int) -> ResponseHe
             if isinstance(read, Fault):
                 return BAD_ANSWER
             field = read
-        kind = field[0]
-        if kind == 0:
+        if field[0] == 0:  # PASS, as in `read_request_head`
             passed.append(field[3])
-        elif kind in _SPECIAL:
-            if not read_response_field(head, field):
-                return BAD_ANSWER
-        elif kind != DROP and kind != TRAILER:
-            if kind == SERVER:
-                head.has_server = True
-            elif kind == DATE:
-                head.has_date = True
-            elif kind == CONTENT_TYPE:
-                head.grpc = field[2].startswith(b"application/grpc")
-            passed.append(field[3])
+        elif not _read_special(head, field):
+            return BAD_ANSWER
     if head.chunked and (head.content_length >= 0 or head.minor == 0):
         return BAD_ANSWER  # RFC 9112 6.1, 6.3
     if head.nominated is not None:
         names = frozenset(head.nominated)
         head.passed = [line for line in passed if line[: line.index(b":")].lower() not in names]
     return head
+
+
+def _read_special(head: ResponseHead, field: Field) -> bool:
+    """Note what a field says, and pass it on where it goes on; False when it is unusable."""
+    kind = field.kind
+    if kind in _SPECIAL:
+        return read_response_field(head, field)
+    if kind == DROP or kind == TRAILER:
+        return True
+    if kind == SERVER:
+        head.has_server = True
+    elif kind == DATE:
+        head.has_date = True
+    head.passed.append(field.wire)
+    return True
 
 
 def _repair(raw: bytes) -> bytes:

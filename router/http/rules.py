@@ -135,9 +135,7 @@ def _transfer_encoding(head: RequestHead, field: Field) -> Fault | None:
 def _upgrade(head: RequestHead, field: Field) -> Fault | None:
     """RFC 9110 7.8; RFC 9113 3.1: the upgrade to HTTP/2 is gone, so its tokens are dropped."""
     wanted = [
-        protocol
-        for protocol in connection_options(field.value)
-        if protocol not in (b"h2c", b"h2")
+        protocol for protocol in connection_options(field.value) if protocol not in (b"h2c", b"h2")
     ]
     if not wanted:
         return None
@@ -284,9 +282,7 @@ def check_request(head: RequestHead) -> Fault | None:
 
 def _remove_nominated(head: RequestHead) -> None:
     names = frozenset(head.nominated or ())
-    head.passed = [
-        line for line in head.passed if line[: line.index(b":")].lower() not in names
-    ]
+    head.passed = [line for line in head.passed if line[: line.index(b":")].lower() not in names]
     if head.forwarding is not None:
         head.forwarding = [field for field in head.forwarding if field.name not in names]
 

@@ -60,8 +60,7 @@ _CANONICAL: Final = re.compile(
     rb"(?:%(?:2F(?!\.)|2[0-9A-C]|3[A-F]|40|5[BDE]|60|7[B-D]|[89ABD][0-9A-F]|C[2-9A-F]"
     rb"|E0(?!%[89])|E[1-9A-F]|F0(?!%8)|F[1-7])[" + _PLAIN + rb"]*+)*+)++"
 )
-_WELL_FORMED: Final = re.compile(rb"/(?:[/" + _PLAIN + rb"\x80-\xff]|%[0-9A-Fa-f]{2})*+")
-_WELL_FORMED_START: Final = re.compile(rb"(?:[/" + _PLAIN + rb"\x80-\xff]|%[0-9A-Fa-f]{2})*+")
+_MALFORMED: Final = re.compile(rb"[^/%" + _PLAIN + rb"\x80-\xff]|%(?![0-9A-Fa-f]{2})")
 _ESCAPE: Final = re.compile(rb"(%[0-9A-Fa-f]{2}|[\x80-\xff])")
 
 # Searched in the path as it came: afterwards the dot is no longer encoded.
@@ -123,8 +122,11 @@ def canonical_path(path: bytes) -> CanonicalPath | PathRefused:
 
 
 def _walk(path: bytes) -> CanonicalPath | PathRefused:
-    if _WELL_FORMED.fullmatch(path) is None:
-        return PathRefused(_why_malformed(path))
+    if not path.startswith(b"/"):
+        return PathRefused("the path does not begin with a slash")
+    malformed = _MALFORMED.search(path)
+    if malformed is not None:
+        return PathRefused(_why_malformed(path, malformed.start()))
     if _ENCODED_DOT_BY_SLASH.search(path) is not None:
         return PathRefused("the path holds an encoded dot (%2E) next to an encoded slash (%2F)")
     match, forward = _decode(path)
@@ -135,14 +137,8 @@ def _walk(path: bytes) -> CanonicalPath | PathRefused:
         if b"//" in match:
             # Merge first or climb first? Readers differ, so the path has two meanings.
             return PathRefused("the path holds both an empty segment (//) and a dot segment")
-        resolved = _without_dot_segments(match)
-        if resolved is None:
-            return PathRefused("the path climbs above the root")
-        match = resolved
-        forward = _without_dot_segments(forward) or forward
-    elif b"//" in match:
-        match = _merged(match)
-    return CanonicalPath(match, forward)
+        return _without_dot_segments(match, forward)
+    return CanonicalPath(_merged(match) if b"//" in match else match, forward)
 
 
 def _decode(path: bytes) -> tuple[bytes, bytes]:
@@ -157,20 +153,25 @@ def _decode(path: bytes) -> tuple[bytes, bytes]:
     return b"".join(pieces), forward
 
 
-def _without_dot_segments(path: bytes) -> bytes | None:
-    """RFC 3986 §5.2.4 for a path without empty segments; None when it climbs above the root."""
-    kept: list[bytes] = []
-    segments = path.split(b"/")[1:]
-    for segment in segments:
-        if segment == b"..":
+def _without_dot_segments(match: bytes, forward: bytes) -> CanonicalPath | PathRefused:
+    """RFC 3986 §5.2.4 for both forms of a path without empty segments."""
+    kept: list[tuple[bytes, bytes]] = []
+    dot = False
+    # Slashes are never encoded or decoded, so the segments of both forms correspond.
+    for both in zip(match.split(b"/")[1:], forward.split(b"/")[1:], strict=True):
+        dot = both[0] in (b".", b"..")
+        if not dot:
+            kept.append(both)
+        elif both[0] == b"..":
             if not kept:
-                return None
+                return PathRefused("the path climbs above the root")
             kept.pop()
-        elif segment != b".":
-            kept.append(segment)
-    if segments[-1] in (b".", b".."):
-        kept.append(b"")  # `/a/.` names the folder `/a/`
-    return b"/" + b"/".join(kept)
+    if dot:
+        kept.append((b"", b""))  # `/a/.` names the folder `/a/`
+    return CanonicalPath(
+        b"".join(b"/" + segment for segment, _ in kept),
+        b"".join(b"/" + segment for _, segment in kept),
+    )
 
 
 def _merged(path: bytes) -> bytes:
@@ -180,11 +181,7 @@ def _merged(path: bytes) -> bytes:
     return b"/" + b"/".join(segments) + trailing if segments else b"/"
 
 
-def _why_malformed(path: bytes) -> str:
-    if not path.startswith(b"/"):
-        return "the path does not begin with a slash"
-    start = _WELL_FORMED_START.match(path)
-    at = start.end() if start is not None else 0
+def _why_malformed(path: bytes, at: int) -> str:
     octet = path[at : at + 1]
     if octet == b"%":
         return f"the path holds a % without two hexadecimal digits, at octet {at}"

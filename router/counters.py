@@ -1,0 +1,78 @@
+"""Counters that their owners hold as plain integers; rendering happens elsewhere."""
+
+from bisect import bisect_left
+
+from router.model.origin import RouteLabel
+from router.model.wire import LATENCY_BUCKETS, RouteStats
+
+
+class RouteCounters:
+    """What happened on the routes of one (ingress, service), since the last report."""
+
+    __slots__ = ("__weakref__", "buckets", "codes", "label", "received", "seconds", "sent")
+
+    def __init__(self, label: RouteLabel) -> None:
+        self.label = label
+        self.reset()
+
+    def reset(self) -> None:
+        self.codes = [0, 0, 0, 0, 0]
+        self.buckets = [0] * (len(LATENCY_BUCKETS) + 1)
+        self.seconds = 0.0
+        self.received = 0
+        self.sent = 0
+
+    def count(self, status: int, seconds: float, received: int, sent: int) -> None:
+        """One exchange ended: status sent, wall seconds, body bytes each way."""
+        self.codes[status // 100 - 1 if 100 <= status < 600 else 4] += 1
+        self.buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
+        self.seconds += seconds
+        self.received += received
+        self.sent += sent
+
+    def report(self) -> RouteStats | None:
+        """Growth since the last report, or None when there was none."""
+        if not any(self.codes):
+            return None
+        codes = self.codes
+        stats = RouteStats(
+            namespace=self.label.namespace,
+            ingress=self.label.ingress,
+            service=self.label.service,
+            codes=(codes[0], codes[1], codes[2], codes[3], codes[4]),
+            buckets=tuple(self.buckets),
+            seconds=self.seconds,
+            bytes_received=self.received,
+            bytes_sent=self.sent,
+        )
+        self.reset()
+        return stats
+
+
+class WorkerCounters:
+    """What happened in one worker beside routes."""
+
+    __slots__ = ("connections", "faults", "refused_connections", "retries", "upgrades")
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.refused_connections = 0
+        self.retries = 0
+        self.upgrades = 0
+        self.faults: dict[str, int] = {}
+
+    def fault(self, code: str) -> None:
+        self.faults[code] = self.faults.get(code, 0) + 1
+
+    def report(self) -> dict[str, int]:
+        """Growth since the last report, by name."""
+        report = {
+            "connections": self.connections,
+            "refused_connections": self.refused_connections,
+            "retries": self.retries,
+            "upgrades": self.upgrades,
+        }
+        report.update({f"fault.{code}": count for code, count in self.faults.items()})
+        self.connections = self.refused_connections = self.retries = self.upgrades = 0
+        self.faults = {}
+        return {name: count for name, count in report.items() if count}

@@ -1,0 +1,679 @@
+"""One request and its answer: matches, picks an endpoint, forwards, retries, ends once.
+
+An exchange knows two interfaces, the client's side and the upstream's side, and no transport.
+Both sides call it; it never waits.
+"""
+
+from typing import Protocol
+
+from router.accesslog import AccessRecord
+from router.forward.request import Forwarding, upstream_head
+from router.forward.response import (
+    Delimited,
+    client_head,
+    delimit,
+    interim_head,
+    upgrade_head,
+)
+from router.forward.retry import may_try_again
+from router.http.answers import CONTINUE, answer, fault_answer, options_answer
+from router.http.chunked import LAST_CHUNK, chunk, last_chunk
+from router.http.decoders import ResponseDecoder
+from router.http.faults import (
+    AMBIGUOUS_PATH,
+    BAD_ANSWER,
+    BAD_HOST,
+    BODY_TOO_LARGE,
+    CLIENT_GONE,
+    INTERNAL,
+    NO_ENDPOINT,
+    NO_ROUTE,
+    POOL_FULL,
+    UNSERVABLE,
+    UPSTREAM_CLOSED,
+    Fault,
+    Side,
+)
+from router.http.fields import Field
+from router.http.head import RequestHead, ResponseHead
+from router.match.paths import PathRefused, canonical_path
+from router.model.snapshot import Answer, HostSetName
+from router.pool import PooledConnection, Target, UpstreamPool
+from router.runtime import BoundRoute, Runtime
+
+KEPT_BODY = 65536
+"""Bytes of a request body kept until the answer begins, so that the request can be sent again;
+also what is taken from the client while a connection is being opened."""
+
+
+class ClientSide(Protocol):
+    """The client's connection, as the exchange sees it."""
+
+    forwarding: Forwarding
+    hosts: HostSetName
+
+    def write(self, data: bytes) -> None: ...
+    def write_parts(self, parts: list[bytes]) -> None: ...
+    def may_keep_alive(self) -> bool: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def is_paused(self) -> bool:
+        """Whether the client does not read fast enough."""
+        ...
+
+    def exchange_over(self, *, keep_alive: bool) -> None:
+        """The answer is complete; the next request's turn, or the end."""
+        ...
+
+    def exchange_cut(self, *, reset: bool) -> None:
+        """The answer cannot be completed: end the connection so that the client notices."""
+        ...
+
+    def open_tunnel(self, upstream: "UpstreamSide", early: bytes) -> None: ...
+
+
+class UpstreamSide(PooledConnection, Protocol):
+    """A connection to an endpoint, as the exchange sees it."""
+
+    decoder: ResponseDecoder
+    exchange: "Exchange | None"
+    target: Target
+
+    def write(self, data: bytes) -> None: ...
+    def write_parts(self, parts: list[bytes]) -> None: ...
+    def begin(self, exchange: "Exchange") -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def is_paused(self) -> bool: ...
+    def expect_soon(self) -> None:
+        """Start the time in which the upstream has to send something."""
+        ...
+
+
+class Dialler(Protocol):
+    """Opens connections."""
+
+    def dial(self, target: Target, exchange: "Exchange") -> None:
+        """Open one; `Exchange.connected` or `Exchange.connect_failed` is called later."""
+        ...
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_client",
+        "_delimited",
+        "_dialler",
+        "_fault",
+        "_head",
+        "_keep_alive",
+        "_out",
+        "_over",
+        "_path",
+        "_pool",
+        "_reason",
+        "_request_id",
+        "_request_line_sent",
+        "_resent",
+        "_response",
+        "_rt",
+        "_sent",
+        "_started",
+        "_status",
+        "_target",
+        "_trailers",
+        "_tried",
+        "_tries",
+        "_upstream",
+        "_upstream_seconds",
+        "_upstream_started",
+        "bytes_received",
+        "request_done",
+        "route",
+        "wait_until",
+    )
+
+    def __init__(
+        self, client: ClientSide, dialler: Dialler, runtime: Runtime, head: RequestHead
+    ) -> None:
+        self._client = client
+        self._dialler = dialler
+        self._rt = runtime
+        self._head = head
+        self.route: BoundRoute | None = None
+        self._started = runtime.clock()
+        self._path = b""
+        self._pool: UpstreamPool | None = None
+        self._target: Target | None = None
+        self._tried: list[Target] = []
+        self._tries = 0
+        self._upstream: UpstreamSide | None = None
+        self._upstream_started = 0.0
+        self._upstream_seconds = -1.0
+        self._request_id = b""
+        self._request_line_sent = False
+        self._resent = False
+        self._body: list[bytes] | None = []
+        self._body_size = 0
+        self.bytes_received = 0
+        self.request_done = False
+        self._trailers: list[Field] = []
+        self._response: ResponseHead | None = None
+        self._delimited = Delimited.NO_BODY
+        self._keep_alive = False
+        self._out: bytes | None = None
+        self._sent = 0
+        self._status = 0
+        self._fault: Fault | None = None
+        self._reason = ""
+        self._over = False
+        self.wait_until = 0.0
+
+    # -- the request ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """The head is complete: decide, and send it on or answer."""
+        head = self._head
+        rt = self._rt
+        request_id = self._client.forwarding.request_id(head)
+        self._request_id = request_id or b"%032x" % rt.random_bits(128)
+        if head.path == b"*":
+            self._answer_options()
+            return
+        fault = self._match(head)
+        if fault is not None:
+            self.fail(fault)
+            return
+        limit = rt.limits.max_body_size
+        if limit and head.content_length > limit:
+            self.fail(BODY_TOO_LARGE)
+            return
+        if head.expects_continue and head.has_body:
+            self._client.write(CONTINUE)
+        self._attempt()
+
+    def _match(self, head: RequestHead) -> Fault | None:
+        """Find route and upstream in the table that is current now (and stays this request's)."""
+        table = self._rt.table.hosts_for(self._client.hosts)
+        path = canonical_path(head.path)
+        if isinstance(path, PathRefused):
+            self._reason = path.reason
+            return AMBIGUOUS_PATH
+        raw = head.host_field
+        routes = table.precise.get(raw) if raw is not None else table.any
+        if routes is None:
+            host = self._rt.host_name(raw) if raw is not None else b""
+            if host is None:
+                return BAD_HOST
+            routes = table.find_host(host)
+        route = routes.find(path.match) if routes is not None else None
+        if route is None:
+            return NO_ROUTE
+        self.route = route
+        self._path = path.forward
+        action = route.route.action
+        if isinstance(action, Answer):
+            self._reason = action.reason
+            return UNSERVABLE
+        self._pool = route.pool()
+        return None if self._pool is not None else NO_ENDPOINT
+
+    def _attempt(self) -> None:
+        """Pick an endpoint and send the request, or have a connection opened first."""
+        pool = self._pool
+        assert pool is not None  # noqa: S101 - a route without pool was answered
+        rt = self._rt
+        tried = self._tried
+        target = pool.pick(rt.now, tried.__contains__ if tried else None)
+        if target is None and tried:
+            target = pool.pick(rt.now)
+        if target is None:
+            self.fail(NO_ENDPOINT)
+            return
+        self._target = target
+        self._tries += 1
+        connection = None if target in tried else target.take()
+        if connection is not None:
+            self.connected(connection, reused=True)
+        elif target.may_open():
+            self._dialler.dial(target, self)
+        elif len(target.waiting) < rt.limits.max_upstream_waiting:
+            self.wait_until = rt.now + rt.limits.upstream_connect_timeout
+            target.waiting.append(self)
+        else:
+            self._retry_or_fail(POOL_FULL)
+
+    def must_dial(self) -> None:
+        """A place for one more connection became free (it is counted already)."""
+        target = self._target
+        assert target is not None  # noqa: S101 - we waited for one
+        if self._over:
+            target.forget(None)
+        else:
+            self._dialler.dial(target, self)
+
+    def waited_too_long(self) -> None:
+        """No connection became free in time."""
+        if not self._over:
+            self.fail(POOL_FULL)
+
+    def connected(self, connection: PooledConnection, *, reused: bool) -> None:
+        """A connection is there: send what we have of the request."""
+        upstream: UpstreamSide = connection  # type: ignore[assignment]  # pools hold only these
+        if self._over:
+            upstream.target.give_back(upstream)
+            return
+        head = self._head
+        rt = self._rt
+        host = head.host_field
+        if host is None:
+            host = upstream.target.name.encode()
+        message = upstream_head(
+            head,
+            path=self._path,
+            host=host,
+            forwarding=self._client.forwarding.lines(head, host, self._request_id),
+        )
+        self._upstream = upstream
+        self._request_line_sent = True
+        self._upstream_started = self._started if self._tries == 1 and reused else rt.clock()
+        upstream.begin(self)
+        upstream.decoder.expect(head.method)
+        body = self._body
+        if body:
+            upstream.write_parts([message, *map(self._encode, body)])
+            self._client.resume_reading()
+        else:
+            upstream.write(message)
+        if self.request_done and head.chunked:
+            upstream.write(self._end_of_body())
+
+    def connect_failed(self, fault: Fault) -> None:
+        """No connection could be opened: nothing was sent."""
+        target = self._target
+        if target is not None:
+            target.health.failed(self._rt.now)
+        if not self._over:
+            self._retry_or_fail(fault)
+
+    def _encode(self, piece: bytes) -> bytes:
+        return chunk(piece) if self._head.chunked else piece
+
+    def _end_of_body(self) -> bytes:
+        if self._trailers and self._head.takes_trailers:
+            return last_chunk(self._trailers)
+        return LAST_CHUNK
+
+    def request_body(self, piece: bytes) -> None:
+        """A piece of the request's body came from the client."""
+        if self._over:
+            return
+        self.bytes_received += len(piece)
+        limit = self._rt.limits.max_body_size
+        if limit and self.bytes_received > limit:
+            self.fail(BODY_TOO_LARGE)
+            return
+        if self._body is not None:
+            self._body_size += len(piece)
+            if self._body_size <= KEPT_BODY or self._upstream is None:
+                self._body.append(piece)
+            else:
+                self._body = None
+        upstream = self._upstream
+        if upstream is None:
+            if self._body_size > KEPT_BODY:
+                self._client.pause_reading()
+            return
+        if self._head.chunked:
+            upstream.write_parts([b"%x\r\n" % len(piece), piece, b"\r\n"])
+        else:
+            upstream.write(piece)
+        if upstream.is_paused():
+            self._client.pause_reading()
+        if self._response is None:
+            upstream.expect_soon()
+
+    def request_end(self, trailers: list[Field]) -> None:
+        """The request is complete."""
+        self.request_done = True
+        if self._over or not self._head.chunked:
+            return
+        self._trailers = trailers
+        if self._upstream is not None:
+            self._upstream.write(self._end_of_body())
+
+    # -- the answer ----------------------------------------------------------------------------
+
+    def response_head(self, head: ResponseHead) -> None:
+        """A head, interim or final, came from the upstream."""
+        if self._over:
+            return
+        status = head.status
+        if status < 200:
+            self._interim(head)
+            return
+        self._upstream_seconds = self._rt.clock() - self._upstream_started
+        self._body = None
+        self._response = head
+        self._status = status
+        request = self._head
+        self._delimited = delimit(request, head)
+        self._keep_alive = (
+            request.keep_alive
+            and self.request_done
+            and self._delimited is not Delimited.CLOSE
+            and self._client.may_keep_alive()
+        )
+        rt = self._rt
+        self._out = client_head(
+            request,
+            head,
+            delimited=self._delimited,
+            keep_alive=self._keep_alive,
+            server=rt.server_line,
+            date=rt.date_line,
+        )
+
+    def _interim(self, head: ResponseHead) -> None:
+        if head.status == 101:
+            self._switch(head)
+        elif head.status != 100 and self._head.minor:
+            # RFC 9110 15.2: interim answers pass to HTTP/1.1 clients; 100 was ours to send.
+            self._client.write(interim_head(head))
+
+    def _switch(self, head: ResponseHead) -> None:
+        """RFC 9110 7.8: bytes stop being HTTP here, and only here, and only if we asked."""
+        upstream = self._upstream
+        wanted = self._head.upgrade
+        if upstream is None or wanted is None or (head.upgrade or wanted) != wanted:
+            self.response_fault(BAD_ANSWER)
+            return
+        self._upstream_seconds = self._rt.clock() - self._upstream_started
+        self._response = head
+        self._status = 101
+        self._rt.counters.upgrades += 1
+        self._client.write(upgrade_head(head, wanted))
+        self._client.open_tunnel(upstream, upstream.decoder.take_raw())
+
+    def response_body(self, piece: bytes) -> None:
+        """A piece of the answer's body came from the upstream."""
+        if self._over:
+            return
+        delimited = self._delimited
+        if delimited is Delimited.NO_BODY:
+            return
+        self._sent += len(piece)
+        client = self._client
+        out = self._out
+        if delimited is Delimited.CHUNKED:
+            size = b"%x\r\n" % len(piece)
+            parts = [size if out is None else out + size, piece, b"\r\n"]
+            self._out = None
+            client.write_parts(parts)
+        elif out is None:
+            client.write(piece)
+        else:
+            self._out = None
+            client.write_parts([out, piece])
+        if client.is_paused() and self._upstream is not None:
+            self._upstream.pause_reading()
+
+    def flush(self) -> None:
+        """All bytes that came at once were handled: do not keep the head waiting."""
+        out = self._out
+        if out is not None:
+            self._out = None
+            self._client.write(out)
+
+    def response_end(self, trailers: list[Field]) -> None:
+        """The answer is complete."""
+        if self._over:
+            return
+        out = self._out or b""
+        self._out = None
+        if self._delimited is Delimited.CHUNKED:
+            if trailers and self._head.takes_trailers:
+                out += last_chunk(trailers)
+            else:
+                out += LAST_CHUNK
+        if out:
+            self._client.write(out)
+        response = self._response
+        upstream = self._upstream
+        assert response is not None  # noqa: S101 - a body never ends before its head
+        if upstream is not None:
+            upstream.target.health.succeeded()
+            self._release(
+                upstream,
+                reusable=self.request_done and response.keep_alive and upstream.decoder.clean,
+            )
+        self._finish()
+        self._client.exchange_over(keep_alive=self._keep_alive)
+
+    def _release(self, upstream: UpstreamSide, *, reusable: bool) -> None:
+        self._upstream = None
+        upstream.exchange = None
+        if reusable and upstream.is_usable():
+            upstream.resume_reading()
+            upstream.target.give_back(upstream)
+        else:
+            upstream.close()
+
+    # -- what goes wrong -----------------------------------------------------------------------
+
+    def response_fault(self, fault: Fault) -> None:
+        """The upstream's side failed: closed, timed out, or sent what is no answer."""
+        if self._over:
+            return
+        upstream = self._upstream
+        if upstream is None:
+            return
+        upstream.target.health.failed(self._rt.now)
+        self._release(upstream, reusable=False)
+        if self._response is not None:
+            self._cut(fault)
+        else:
+            self._retry_or_fail(fault)
+
+    def _retry_or_fail(self, fault: Fault) -> None:
+        target = self._target
+        if may_try_again(
+            fault,
+            method=self._head.method,
+            sent=self._request_line_sent,
+            replayable=self._body is not None and self._body_size <= KEPT_BODY,
+            resent=self._resent,
+            tries=self._tries,
+            max_tries=self._rt.limits.upstream_tries,
+        ):
+            self._resent = self._resent or fault is UPSTREAM_CLOSED
+            if target is not None:
+                self._tried.append(target)
+            self._rt.counters.retries += 1
+            self._attempt()
+        else:
+            self.fail(fault)
+
+    def fail(self, fault: Fault) -> None:
+        """Answer with a fault, or cut an answer that has begun."""
+        if self._over:
+            return
+        if self._response is not None:
+            self._cut(fault)
+            return
+        self._drop_upstream()
+        self._fault = fault
+        self._status = fault.status
+        keep_alive = (
+            not fault.closes
+            and self._head.keep_alive
+            and self.request_done_or_empty()
+            and self._client.may_keep_alive()
+        )
+        self._write_answer(fault, keep_alive=keep_alive)
+        self._finish()
+        self._client.exchange_over(keep_alive=keep_alive)
+
+    def request_done_or_empty(self) -> bool:
+        """Whether nothing of the request is still to come from the client."""
+        return self.request_done or not self._head.has_body
+
+    def _write_answer(self, fault: Fault, *, keep_alive: bool) -> None:
+        rt = self._rt
+        head = self._head
+        fixed = rt.server_line + rt.date_line
+        line = self._connection_line(keep_alive=keep_alive)
+        with_body = head.method != b"HEAD"
+        request_id = self._request_id.decode("latin-1")
+        if fault is UNSERVABLE:
+            message = answer(
+                status=fault.status,
+                sentence=fault.sentence,
+                request_id=request_id,
+                fixed=fixed,
+                keep_alive=line,
+                with_body=with_body,
+            )
+        else:
+            message = fault_answer(
+                fault, request_id=request_id, fixed=fixed, keep_alive=line, with_body=with_body
+            )
+        self._client.write(message)
+
+    def _connection_line(self, *, keep_alive: bool) -> bytes:
+        if not keep_alive:
+            return b"Connection: close\r\n"
+        return b"" if self._head.minor else b"Connection: keep-alive\r\n"
+
+    def _answer_options(self) -> None:
+        keep_alive = (
+            self._head.keep_alive and self.request_done_or_empty() and self._client.may_keep_alive()
+        )
+        rt = self._rt
+        self._status = 204
+        self._client.write(
+            options_answer(
+                fixed=rt.server_line + rt.date_line,
+                keep_alive=self._connection_line(keep_alive=keep_alive),
+            )
+        )
+        self._finish()
+        self._client.exchange_over(keep_alive=keep_alive)
+
+    def _cut(self, fault: Fault) -> None:
+        """An answer has begun and cannot be completed: the client must see that it was cut."""
+        self._drop_upstream()
+        self._fault = fault
+        if self._out is not None:
+            # Nothing was written yet, so an honest answer is still possible.
+            self._out = None
+            self._response = None
+            self._status = fault.status
+            self._write_answer(fault, keep_alive=False)
+            self._finish()
+            self._client.exchange_over(keep_alive=False)
+            return
+        self._finish()
+        self._client.exchange_cut(reset=self._delimited is Delimited.CLOSE)
+
+    def _drop_upstream(self) -> None:
+        upstream = self._upstream
+        if upstream is not None:
+            self._release(upstream, reusable=False)
+
+    def client_lost(self, fault: Fault = CLIENT_GONE) -> None:
+        """The client's connection ended: end the upstream's work too."""
+        if self._over:
+            return
+        self._drop_upstream()
+        if self._fault is None:
+            self._fault = fault
+        if self._response is None:
+            self._status = fault.status
+        self._finish()
+
+    def broke(self) -> None:
+        """A defect of ours: end this exchange, and nothing else."""
+        self._out = None
+        self.fail(INTERNAL)
+
+    # -- flow control --------------------------------------------------------------------------
+
+    def client_reads_again(self) -> None:
+        """The client took what was buffered: let the upstream send more."""
+        if self._upstream is not None:
+            self._upstream.resume_reading()
+
+    def upstream_reads_again(self) -> None:
+        """The upstream took what was buffered: let the client send more."""
+        self._client.resume_reading()
+
+    def waits_for_upstream(self) -> bool:
+        """Whether the upstream owes us an answer or the rest of one."""
+        return self._upstream is not None
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def tunnel_ended(self, *, received: int, sent: int, fault: Fault | None) -> None:
+        """The upgraded connection ended after so many bytes from and to the client."""
+        self._upstream = None
+        self.bytes_received += received
+        self._sent += sent
+        self._fault = fault
+        self._finish()
+
+    def _finish(self) -> None:
+        """Count and log, once."""
+        self._over = True
+        rt = self._rt
+        now = rt.clock()
+        route = self.route
+        counters = rt.no_route if route is None else route.counters
+        seconds = now - self._started
+        counters.count(self._status, seconds, self.bytes_received, self._sent)
+        fault = self._fault
+        if fault is not None:
+            rt.counters.fault(fault.code)
+        if rt.access_log is not None:
+            rt.access_log.add(self._record(seconds))
+
+    def _record(self, seconds: float) -> AccessRecord:
+        head = self._head
+        rt = self._rt
+        label = rt.no_route.label if self.route is None else self.route.counters.label
+        fault = self._fault
+        response = self._response
+        reason = self._reason
+        if fault is not None and not reason and fault.side is not Side.CLIENT:
+            reason = fault.sentence
+        return AccessRecord(
+            rt.wall_clock(),
+            self._client.forwarding.client(head),
+            head.authorization,
+            head.method,
+            head.host_field or b"",
+            head.target,
+            head.minor,
+            self._status,
+            self._sent,
+            head.size + self.bytes_received,
+            seconds,
+            head.referer,
+            head.user_agent,
+            self._request_id,
+            label.namespace,
+            label.ingress,
+            label.service,
+            "" if self.route is None else self.route.route.written,
+            "" if self._pool is None else self._pool.upstream.key,
+            "" if self._target is None else self._target.name,
+            0 if response is None else response.status,
+            self._upstream_seconds,
+            -1 if response is None else self._sent,
+            self._tries,
+            "" if fault is None else fault.code,
+            reason,
+        )

@@ -1,0 +1,75 @@
+"""The head that a client gets for an upstream's answer, and how its body is delimited."""
+
+from enum import IntEnum
+
+from router.http.answers import standard_reason, status_line
+from router.http.head import RequestHead, ResponseHead
+
+KEEP_ALIVE_1_0 = b"Connection: keep-alive\r\n"
+CLOSE = b"Connection: close\r\n"
+
+
+class Delimited(IntEnum):
+    """How the client learns where a body ends (RFC 9112 6.3)."""
+
+    NO_BODY = 0
+    LENGTH = 1
+    CHUNKED = 2
+    CLOSE = 3
+
+
+def delimit(request: RequestHead, head: ResponseHead) -> Delimited:
+    """How this answer's body is sent to the client that sent this request."""
+    if request.method == b"HEAD" or head.status == 204 or head.status == 304:
+        return Delimited.NO_BODY
+    if head.content_length >= 0:
+        return Delimited.LENGTH
+    return Delimited.CHUNKED if request.minor else Delimited.CLOSE
+
+
+def client_head(
+    request: RequestHead,
+    head: ResponseHead,
+    *,
+    delimited: Delimited,
+    keep_alive: bool,
+    server: bytes,
+    date: bytes,
+) -> bytes:
+    """The whole head for the client.
+
+    ``server`` and ``date`` are complete lines that are added when the upstream sent none
+    (RFC 9110 6.6.1 for Date).
+    """
+    status = head.status
+    lines = [status_line(status, head.reason or standard_reason(status)), *head.passed]
+    if not head.has_server:
+        lines.append(server)
+    if not head.has_date:
+        lines.append(date)
+    if delimited is Delimited.CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    elif head.content_length >= 0 and status != 204:
+        lines.append(b"Content-Length: %d\r\n" % head.content_length)
+    if not keep_alive:
+        lines.append(CLOSE)
+    elif request.minor == 0:
+        lines.append(KEEP_ALIVE_1_0)
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def interim_head(head: ResponseHead) -> bytes:
+    """An interim answer (1xx) as the client gets it."""
+    return b"".join((status_line(head.status, head.reason), *head.passed, b"\r\n"))
+
+
+def upgrade_head(head: ResponseHead, protocol: bytes) -> bytes:
+    """The 101 that opens a tunnel."""
+    return b"".join(
+        (
+            status_line(101, head.reason or b"Switching Protocols"),
+            *head.passed,
+            b"Connection: upgrade\r\nUpgrade: %b\r\n\r\n" % (head.upgrade or protocol),
+        )
+    )

@@ -1,0 +1,80 @@
+"""Opens connections to endpoints, within a deadline."""
+
+import asyncio
+import socket
+from ipaddress import ip_address
+
+from router.exchange import Exchange
+from router.http.faults import CONNECT_REFUSED, CONNECT_TIMEOUT, Fault
+from router.io.hub import Hub
+from router.io.upstream import UpstreamConnection
+from router.pool import Target
+
+MAX_ADDRESSES = 64
+"""Addresses of a name that are looked at."""
+
+
+class Dialler:
+    """Opens connections for exchanges; each attempt is a task: connecting is rare and long."""
+
+    def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
+        self._hub = hub
+        self._loop = loop
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def dial(self, target: Target, exchange: Exchange) -> None:
+        """Open a connection to the target (counted as open already) for this exchange.
+
+        If the exchange ends meanwhile, the connection goes to the target's pool.
+        """
+        task = self._loop.create_task(self._dial(target, exchange))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _dial(self, target: Target, exchange: Exchange) -> None:
+        fault: Fault
+        try:
+            async with asyncio.timeout(self._hub.runtime.limits.upstream_connect_timeout):
+                connection = await self._open(target)
+        except TimeoutError:
+            fault = CONNECT_TIMEOUT
+        except OSError:
+            fault = CONNECT_REFUSED
+        else:
+            if not connection.lost:
+                exchange.connected(connection, reused=False)
+                return
+            exchange.connect_failed(CONNECT_REFUSED)  # its end was counted when it was lost
+            return
+        target.forget(None)
+        exchange.connect_failed(fault)
+
+    async def _open(self, target: Target) -> UpstreamConnection:
+        host = target.address
+        if not _is_literal(host):
+            host = await self._resolve(host, target.port)
+        _, connection = await self._loop.create_connection(
+            lambda: UpstreamConnection(self._hub, target), host, target.port
+        )
+        return connection
+
+    async def _resolve(self, name: str, port: int) -> str:
+        """The first address of a name that is no way into this machine or its neighbours.
+
+        Judged after resolution, because the owner of a name can make it mean anything.
+        """
+        found = await self._loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        for _, _, _, _, place in found[:MAX_ADDRESSES]:
+            ip = ip_address(place[0])
+            ip = getattr(ip, "ipv4_mapped", None) or ip
+            if not (ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast):
+                return str(place[0])
+        raise OSError(f"{name} has no address that may be an endpoint")
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,405 @@
+"""A client's connection: bytes to the decoder, bytes from the exchange, one request at a time."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+
+from router.accesslog import AccessRecord
+from router.exchange import Dialler, Exchange, UpstreamSide
+from router.forward.request import Forwarding
+from router.http.answers import fault_answer
+from router.http.decoders import RequestDecoder
+from router.http.faults import CLIENT_STALLED, OVERLOADED, REQUEST_TIMEOUT, TUNNEL_IDLE, Fault
+from router.http.fields import Field
+from router.http.head import RequestHead
+from router.io.hub import Hub
+from router.io.tunnel import Tunnel
+from router.model.snapshot import Listener
+from router.runtime import NEVER, Runtime
+
+BUFFER = 65536
+"""Bytes that wait to be sent to one side, and bytes of pipelined requests that wait for their
+turn, before reading pauses."""
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 1 << 20
+"""After an early answer, so much is read and thrown away: closing with unread bytes would reset
+the connection, and the client might never see the answer (RFC 9112 9.6)."""
+_RESET = struct.pack("ii", 1, 0)
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client connection of a listener."""
+
+    def __init__(self, hub: Hub, dialler: Dialler, listener: Listener) -> None:
+        self._hub = hub
+        self._dialler = dialler
+        self._listener = listener
+        self._rt: Runtime = hub.runtime
+        self.hosts = listener.hosts
+        self.deadline = NEVER
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # connection_made
+        self.forwarding: Forwarding = None  # type: ignore[assignment]  # connection_made
+        self._decoder: RequestDecoder = None  # type: ignore[assignment]  # connection_made
+        self._exchange: Exchange | None = None
+        self._tunnel: Tunnel | None = None
+        self._opened = 0.0
+        self._requests = 0
+        self._reading = True
+        self._paused = False
+        self._lingered = -1
+        self._unsent = 0
+        self._last_read = 0.0
+        self._window_start = 0.0
+        self._window_bytes = 0
+        self.write: Callable[[bytes], None] = None  # type: ignore[assignment]  # connection_made
+
+    # -- the transport's calls -----------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or True  # noqa: S101
+        self._transport = transport  # type: ignore[assignment]  # uvloop's own class
+        self.write = transport.write  # type: ignore[attr-defined]  # uvloop's own class
+        hub = self._hub
+        rt = self._rt
+        hub.timed.add(self)
+        hub.clients.add(self)
+        rt.counters.connections += 1
+        peer = transport.get_extra_info("peername")
+        self.forwarding = Forwarding(
+            peer=peer[0] if peer else "unknown",
+            proto=self._listener.protocol,
+            port=self._listener.published_port,
+            proxies=rt.proxies,
+            with_forwarded=rt.options.forwarded_header,
+        )
+        limits = rt.limits
+        self._decoder = RequestDecoder(
+            self, rt.request_fields, limits.max_header_size, limits.max_header_fields
+        )
+        self._opened = rt.now
+        self.deadline = rt.now + limits.header_timeout
+        self._transport.set_write_buffer_limits(high=BUFFER)
+        if not hub.admit():
+            rt.counters.refused_connections += 1
+            self._answer(OVERLOADED)
+
+    def data_received(self, data: bytes) -> None:
+        tunnel = self._tunnel
+        if tunnel is not None:
+            self.deadline = self._rt.now + self._rt.limits.tunnel_timeout
+            tunnel.from_client(data)
+            return
+        if self._lingered >= 0:
+            self._lingered += len(data)
+            if self._lingered > _LINGER_BYTES:
+                self._transport.abort()
+            return
+        decoder = self._decoder
+        if self._exchange is None and not decoder.in_head:
+            self.deadline = self._rt.now + self._rt.limits.header_timeout
+        try:
+            decoder.receive(data)
+        except Exception as error:
+            self._broke(error)
+        if decoder.held > BUFFER and self._exchange is not None:
+            self.pause_reading()
+
+    def eof_received(self) -> bool:
+        if self._tunnel is not None:
+            self._tunnel.client_eof()
+            return True
+        # A client that closes its side no longer waits for the answer (as nginx and Go see it).
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        hub = self._hub
+        hub.timed.discard(self)
+        hub.clients.discard(self)
+        self.deadline = NEVER
+        exchange, self._exchange = self._exchange, None
+        if self._tunnel is not None:
+            self._tunnel.client_lost()
+        elif exchange is not None:
+            exchange.client_lost()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        if self._tunnel is not None:
+            self._tunnel.client_full()
+            return
+        self._unsent = self._transport.get_write_buffer_size()
+        self.deadline = self._rt.now + self._rt.limits.send_timeout
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self._tunnel is not None:
+            self._tunnel.client_drained()
+        elif self._exchange is not None:
+            self._wait_for_body()
+            self._exchange.client_reads_again()
+
+    # -- the decoder's calls -------------------------------------------------------------------
+
+    def request_head(self, head: RequestHead) -> None:
+        exchange = self._exchange = Exchange(self, self._dialler, self._rt, head)
+        self._requests += 1
+        if head.has_body:
+            self._window_start = self._last_read = self._rt.now
+            self._window_bytes = 0
+        self._wait_for_body()
+        exchange.start()
+
+    def request_body(self, piece: bytes) -> None:
+        self._last_read = self._rt.now
+        if self._exchange is not None:
+            self._exchange.request_body(piece)
+
+    def request_end(self, trailers: list[Field]) -> None:
+        exchange = self._exchange
+        if exchange is not None and not exchange.request_done:
+            exchange.request_end(trailers)
+            if not self._paused:
+                self.deadline = NEVER
+
+    def request_fault(self, fault: Fault) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.fail(fault)
+        else:
+            self._answer(fault)
+
+    # -- the exchange's calls ------------------------------------------------------------------
+
+    def write_parts(self, parts: list[bytes]) -> None:
+        """Write several pieces: small ones joined, large ones without a copy."""
+        if len(parts[1]) < 16384:
+            self.write(b"".join(parts))
+        else:
+            self._transport.writelines(parts)
+
+    def may_keep_alive(self) -> bool:
+        """Whether this connection may serve another request."""
+        rt = self._rt
+        return (
+            not rt.draining
+            and self._requests < rt.limits.max_requests_per_connection
+            and rt.now - self._opened < rt.limits.max_connection_age
+        )
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the client for now."""
+        if self._reading and not self._transport.is_closing():
+            self._reading = False
+            self._transport.pause_reading()
+            if not self._paused:
+                self.deadline = NEVER
+
+    def resume_reading(self) -> None:
+        """Go on taking bytes from the client."""
+        if not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
+            if self._exchange is not None:
+                self._last_read = self._window_start = self._rt.now
+                self._window_bytes = self._exchange.bytes_received
+                self._wait_for_body()
+
+    def is_paused(self) -> bool:
+        """Whether more than BUFFER bytes wait to be sent to the client."""
+        return self._paused
+
+    def exchange_over(self, *, keep_alive: bool) -> None:
+        """The answer is complete: the next request's turn, or the end."""
+        self._exchange = None
+        if not keep_alive:
+            self._end(unread=self._decoder.in_body)
+            return
+        self.deadline = self._rt.now + self._rt.limits.keepalive_timeout
+        self.resume_reading()
+        self._decoder.next()
+
+    def exchange_cut(self, *, reset: bool) -> None:
+        """End the connection so that the client notices that the answer is not complete."""
+        self._exchange = None
+        self._decoder.stop()
+        if reset:
+            # An answer delimited by the close would look complete after an ordinary one.
+            sock: socket.socket = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._transport.abort()
+        else:
+            self.close()
+
+    def open_tunnel(self, upstream: UpstreamSide, early: bytes) -> None:
+        """The upstream said 101: from now on bytes pass as they are."""
+        exchange = self._exchange
+        assert exchange is not None  # noqa: S101 - it is the caller
+        self._exchange = None
+        self.deadline = self._rt.now + self._rt.limits.tunnel_timeout
+        tunnel = Tunnel(exchange, self, upstream)
+        self._tunnel = tunnel
+        held = self._decoder.stop()
+        self.resume_reading()
+        if held:
+            tunnel.from_client(held)
+        if early:
+            tunnel.from_upstream(early)
+
+    # -- the tunnel's calls --------------------------------------------------------------------
+
+    def touch(self) -> None:
+        """Bytes passed from the upstream: the tunnel is not idle."""
+        self.deadline = self._rt.now + self._rt.limits.tunnel_timeout
+
+    def write_eof(self) -> None:
+        """Nothing more will be sent to the client."""
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def close(self) -> None:
+        """Close once everything is sent."""
+        self.deadline = self._rt.now + self._rt.limits.send_timeout
+        self._transport.close()
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def is_idle(self) -> bool:
+        """Whether it waits for a request of which nothing has come."""
+        return (
+            self._exchange is None
+            and self._tunnel is None
+            and self._lingered < 0
+            and not self._decoder.in_head
+        )
+
+    def drain(self) -> None:
+        """The worker stops: idle connections end now, others with their next answer."""
+        if self.is_idle():
+            self.close()
+
+    def cut(self) -> None:
+        """The time to drain is over."""
+        self._transport.abort()
+
+    def expire(self, now: float) -> None:
+        """Patience has ended: with whom depends on what is waited for."""
+        self.deadline = NEVER
+        if self._transport.is_closing() or self._lingered >= 0:
+            self._transport.abort()
+        elif self._tunnel is not None:
+            self._tunnel.end(TUNNEL_IDLE)
+        elif self._paused:
+            self._expire_send(now)
+        elif self._exchange is not None:
+            if self._decoder.in_body and self._reading:
+                self._expire_body(now, self._exchange)
+        elif self._decoder.in_head:
+            self._answer(REQUEST_TIMEOUT)
+        else:
+            self.close()
+
+    def _expire_send(self, now: float) -> None:
+        unsent = self._transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self._unsent = unsent
+            self.deadline = now + self._rt.limits.send_timeout
+            return
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.client_lost(CLIENT_STALLED)
+        self._transport.abort()
+
+    def _expire_body(self, now: float, exchange: Exchange) -> None:
+        limits = self._rt.limits
+        silent = now - self._last_read >= limits.body_timeout
+        window = now - self._window_start
+        received = exchange.bytes_received - self._window_bytes
+        slow = window >= limits.body_timeout and received < limits.min_body_rate * window
+        if silent or slow:
+            exchange.fail(REQUEST_TIMEOUT)
+            return
+        if window >= limits.body_timeout:
+            self._window_start = now
+            self._window_bytes = exchange.bytes_received
+        self._wait_for_body()
+
+    def _wait_for_body(self) -> None:
+        """Set the deadline for the rest of the request's body, if any."""
+        if self._paused:
+            return
+        if not self._decoder.in_body:
+            self.deadline = NEVER
+            return
+        timeout = self._rt.limits.body_timeout
+        self.deadline = min(self._last_read, self._window_start) + timeout
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    def _answer(self, fault: Fault) -> None:
+        """Answer what never became an exchange, log it, and end the connection."""
+        rt = self._rt
+        self.write(
+            fault_answer(
+                fault,
+                request_id="",
+                fixed=rt.server_line + rt.date_line,
+                keep_alive=b"Connection: close\r\n",
+                with_body=True,
+            )
+        )
+        rt.counters.fault(fault.code)
+        rt.no_route.count(fault.status, 0.0, 0, 0)
+        if rt.access_log is not None:
+            rt.access_log.add(_refused_record(rt.wall_clock(), self.forwarding, fault))
+        self._end(unread=True)
+
+    def _end(self, *, unread: bool) -> None:
+        held = self._decoder.stop()
+        if not unread and not held:
+            self.close()
+            return
+        if self._transport.is_closing():
+            return
+        self._lingered = 0
+        self.deadline = self._rt.now + _LINGER_SECONDS
+        self.resume_reading()
+        self._transport.write_eof()
+
+    def _broke(self, error: Exception) -> None:
+        self._hub.report(error)
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.broke()
+        self._transport.close()
+
+
+def _refused_record(at: float, forwarding: Forwarding, fault: Fault) -> AccessRecord:
+    return AccessRecord(
+        at=at,
+        remote_addr=forwarding.peer,
+        authorization=b"",
+        method=b"",
+        host=b"",
+        target=b"",
+        minor=1,
+        status=fault.status,
+        body_bytes_sent=0,
+        request_length=0,
+        request_time=0.0,
+        referer=b"",
+        user_agent=b"",
+        request_id=b"",
+        namespace="",
+        ingress="",
+        service="",
+        route="",
+        upstream="",
+        upstream_addr="",
+        upstream_status=0,
+        upstream_response_time=-1.0,
+        upstream_response_length=-1,
+        tries=0,
+        fault=fault.code,
+        reason=fault.sentence,
+    )

@@ -1,0 +1,221 @@
+"""What all exchanges of one worker share: the current table, pools, counters, limits."""
+
+import math
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+from router.accesslog import AccessLog
+from router.counters import RouteCounters, WorkerCounters
+from router.forward.identity import TrustedProxies
+from router.http.fields import (
+    REQUEST_KINDS,
+    REQUEST_PREFIXES,
+    RESPONSE_KINDS,
+    FieldReader,
+)
+from router.match.hosts import normalise_host
+from router.match.table import Table
+from router.model.apply import apply_delta
+from router.model.limits import Limits
+from router.model.origin import RouteLabel
+from router.model.snapshot import Delta, Forward, HostPattern, Route, Snapshot
+from router.model.upstreams import EndpointSet
+from router.model.wire import Options
+from router.pool import UpstreamPool
+
+NEVER = math.inf
+
+_REMEMBERED_HOSTS = 4096
+
+
+class BoundRoute:
+    """A route with what a worker keeps for it: counters and live upstreams."""
+
+    __slots__ = ("_current", "counters", "pools", "route", "weights")
+
+    def __init__(
+        self, route: Route, counters: RouteCounters, pools: tuple[UpstreamPool, ...]
+    ) -> None:
+        self.route = route
+        self.counters = counters
+        self.pools = pools
+        action = route.action
+        self.weights = (
+            tuple(backend.weight for backend in action.backends)
+            if isinstance(action, Forward)
+            else ()
+        )
+        self._current = [0] * len(self.weights)
+
+    def pool(self) -> UpstreamPool | None:
+        """The upstream for the next request, by weight; None when the route has none.
+
+        Smooth weighted round robin: the one that is furthest behind its share comes next.
+        """
+        pools = self.pools
+        if len(pools) == 1:
+            return pools[0]
+        total = sum(self.weights)
+        if not total:
+            return None
+        current = self._current
+        for index, weight in enumerate(self.weights):
+            current[index] += weight
+        chosen = max(range(len(current)), key=current.__getitem__)
+        current[chosen] -= total
+        return pools[chosen]
+
+
+class Runtime:
+    """One worker's state. Everything here is replaced in one assignment or counted up."""
+
+    __slots__ = (
+        "_counters",
+        "_hosts",
+        "_pool_start",
+        "access_log",
+        "clock",
+        "counters",
+        "date_line",
+        "draining",
+        "limits",
+        "no_route",
+        "now",
+        "options",
+        "pools",
+        "proxies",
+        "random_bits",
+        "request_fields",
+        "response_fields",
+        "server_line",
+        "snapshot",
+        "table",
+        "wall_clock",
+    )
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        options: Options,
+        access_log: AccessLog | None,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        random_bits: Callable[[int], int],
+    ) -> None:
+        self.limits = limits
+        self.options = options
+        self.access_log = access_log
+        self.clock = clock
+        """Monotonic seconds, exact."""
+        self.wall_clock = wall_clock
+        self.now = clock()
+        """Monotonic seconds of the last tick of the worker's timer: good enough for deadlines."""
+        self.random_bits = random_bits
+        self.proxies = TrustedProxies(options.trusted_proxies)
+        self.server_line = (
+            f"Server: {options.server_header}\r\n".encode("latin-1")
+            if options.server_header
+            else b""
+        )
+        self.date_line = b""
+        """Complete Date line, kept current by the worker's timer."""
+        self.draining = False
+        self.counters = WorkerCounters()
+        self.request_fields = FieldReader(
+            REQUEST_KINDS,
+            REQUEST_PREFIXES,
+            max_line=limits.max_header_line,
+            drop_underscores=True,
+        )
+        self.response_fields = FieldReader(
+            RESPONSE_KINDS, (), max_line=limits.max_header_line, drop_underscores=False
+        )
+        self.pools: dict[str, UpstreamPool] = {}
+        self._pool_start = random_bits(16)
+        # Counters live as long as a bound route of theirs: labels of deleted objects go away.
+        self._counters: WeakValueDictionary[RouteLabel, RouteCounters] = WeakValueDictionary()
+        self.no_route = self.counters_of("", "", "")
+        self._hosts: dict[bytes, bytes] = {}
+        self.snapshot = Snapshot()
+        self.table: Table[BoundRoute] = Table.of(self.snapshot, self._bind)
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Serve this snapshot from now on; pools and counters that still have a use live on."""
+        for key in self.pools.keys() - snapshot.upstreams.keys():
+            self._drop_pool(key)
+        for key in snapshot.upstreams:
+            self._refresh_pool(key, snapshot)
+        self.snapshot = snapshot
+        self.table = Table.of(snapshot, self._bind)
+
+    def change(self, delta: Delta) -> bool:
+        """Apply a delta; False when it does not fit the version that is served."""
+        if delta.base != self.snapshot.version:
+            return False
+        snapshot = apply_delta(self.snapshot, delta)
+        self.snapshot = snapshot
+        for key in delta.upstreams.keys() | delta.endpoints.keys():
+            if key in snapshot.upstreams:
+                self._refresh_pool(key, snapshot)
+            elif key in self.pools:
+                self._drop_pool(key)
+        self.table = self.table.changed(delta, self._bind)
+        return True
+
+    def _refresh_pool(self, key: str, snapshot: Snapshot) -> None:
+        """Bring a pool up to date in place: bound routes of unchanged hosts refer to it."""
+        pool = self._pool(key, snapshot)
+        if pool.upstream != snapshot.upstreams[key]:
+            pool.upstream = snapshot.upstreams[key]
+            pool.replace(EndpointSet())  # connections of the old kind are of no use
+        pool.replace(snapshot.endpoints.get(key, EndpointSet()))
+
+    def _pool(self, key: str, snapshot: Snapshot) -> UpstreamPool:
+        pool = self.pools.get(key)
+        if pool is None:
+            pool = self.pools[key] = UpstreamPool(
+                snapshot.upstreams[key],
+                max_open=self.limits.max_upstream_connections,
+                max_idle=self.limits.max_upstream_idle,
+                start=self._pool_start,
+            )
+        return pool
+
+    def _drop_pool(self, key: str) -> None:
+        self.pools.pop(key).replace(EndpointSet())
+
+    def _bind(self, pattern: HostPattern, route: Route) -> BoundRoute:
+        action = route.action
+        pools: tuple[UpstreamPool, ...] = ()
+        if isinstance(action, Forward):
+            pools = tuple(
+                self._pool(backend.upstream, self.snapshot) for backend in action.backends
+            )
+        origin = route.origin
+        return BoundRoute(
+            route, self.counters_of(origin.namespace, origin.name, origin.service), pools
+        )
+
+    def counters_of(self, namespace: str, ingress: str, service: str) -> RouteCounters:
+        """The counters of one (ingress, service); empty names for requests without a route."""
+        label = RouteLabel(namespace, ingress, service)
+        counters = self._counters.get(label)
+        if counters is None:
+            counters = self._counters[label] = RouteCounters(label)
+        return counters
+
+    def all_counters(self) -> list[RouteCounters]:
+        """All route counters, for the report."""
+        return list(self._counters.values())
+
+    def host_name(self, raw: bytes) -> bytes | None:
+        """The normalised form of a Host field's value, remembered; None when it is invalid."""
+        host = self._hosts.get(raw)
+        if host is None:
+            host = normalise_host(raw)
+            if host is not None:
+                if len(self._hosts) >= _REMEMBERED_HOSTS:
+                    self._hosts.clear()
+                self._hosts[raw] = host
+        return host
