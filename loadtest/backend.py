@@ -11,6 +11,7 @@ standard input is closed, so that it cannot outlive the program that started it.
 """
 
 import base64
+import contextlib
 import hashlib
 import re
 import select
@@ -23,6 +24,7 @@ LARGE_BODY: Final = 10 * 1000 * 1000
 
 _READ = 262_144
 _EVENTS = 256
+_BACKLOG = 4096
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
@@ -167,25 +169,20 @@ class Connection:
 
 
 def listen(addresses: list[str]) -> list[socket.socket]:
-    """Listening sockets on the same free port of every address.
+    """Listening sockets on every address, on one port that is free on the first.
 
     Raises:
-        OSError: no port is free on all of them, or an address is not of this machine.
+        OSError: the port is taken on another, or an address is not of this machine.
     """
-    for _ in range(20):
-        first = socket.create_server((addresses[0], 0), backlog=4096)
+    with contextlib.ExitStack() as opened:
+        first = opened.enter_context(socket.create_server((addresses[0], 0), backlog=_BACKLOG))
         port = first.getsockname()[1]
         listeners = [first]
-        try:
-            for address in addresses[1:]:
-                listeners.append(socket.create_server((address, port), backlog=4096))
-        except OSError as error:
-            for listener in listeners:
-                listener.close()
-            last = error
-        else:
-            return listeners
-    raise last
+        for address in addresses[1:]:
+            other = socket.create_server((address, port), backlog=_BACKLOG)
+            listeners.append(opened.enter_context(other))
+        opened.pop_all()  # they stay open
+        return listeners
 
 
 def serve(listeners: list[socket.socket], until_closed: int) -> None:

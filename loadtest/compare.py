@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -139,6 +139,28 @@ def backend(core: int) -> Iterator[int]:
         process.wait(peers.STOP_SECONDS)
 
 
+class Others:
+    """How much of the two cores went to programs that have nothing to do with this one.
+
+    ``pids`` gives the processes that belong to the measurement.
+    """
+
+    def __init__(self, cores: tuple[int, ...], pids: Callable[[], list[int]]) -> None:
+        self._cores = cores
+        self._pids = pids
+        self._last = self._now()
+
+    def _now(self) -> tuple[float, float, float]:
+        return time.monotonic(), cpu.busy(self._cores), cpu.consumed(self._pids()) / 1e9
+
+    def share(self) -> float:
+        """Their share since the last call, or since this object was made."""
+        now = self._now()
+        elapsed, all_work, own_work = (new - old for new, old in zip(now, self._last, strict=True))
+        self._last = now
+        return max(0.0, all_work - own_work) / (elapsed * len(self._cores))
+
+
 def run_lane(
     name: str, proxies: list[peers.Proxy], rounds: int, seconds: float, logging: set[str]
 ) -> dict[str, Result]:
@@ -183,11 +205,10 @@ def table(results: dict[str, dict[str, Result]], names: list[str]) -> str:
                 lines.append("    no answer came: the numbers of this line mean nothing")
             elif result.failures:
                 lines.append(f"    {result.failures} wrong answers: do not trust this line")
-        lines.append("")
     return "\n".join(lines)
 
 
-def _names(text: str, known: dict[str, object], what: str) -> list[str]:
+def _names(text: str, known: Collection[str], what: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in known]
     if unknown or not names:
@@ -205,15 +226,15 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--lanes",
-        type=lambda text: _names(text, dict(LANES), "lanes"),
+        type=lambda text: _names(text, LANES, "lanes"),
         default=list(LANES),
         help=f"which kinds of load, separated by commas (default: {','.join(LANES)})",
     )
-    others = {name: None for name in peers.PROXIES if name != peers.OURS}
+    others = [name for name in peers.PROXIES if name != peers.OURS]
     parser.add_argument(
         "--peers",
         type=lambda text: _names(text, others, "peers"),
-        default=list(others),
+        default=others,
         help=f"beside whom, separated by commas (default: {','.join(others)})",
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each lane (default: 5)")
@@ -271,9 +292,12 @@ def main() -> int:
         )
         results = {}
         logging: set[str] = set()
+        cores = (proxy_core, load_core)
+        others = Others(cores, lambda: cpu.tree(os.getpid()))
         for lane in arguments.lanes:
             results[lane] = run_lane(lane, proxies, arguments.rounds, arguments.seconds, logging)
-            print(table({lane: results[lane]}, [proxy.name for proxy in proxies]), flush=True)
+            print(table({lane: results[lane]}, [proxy.name for proxy in proxies]))
+            print(f"  (other programs had {others.share():.0%} of the two cores)\n", flush=True)
         for proxy in proxies:
             if proxy.name not in logging:
                 print(f"warning: {proxy.name} wrote no access log: compared unfairly")

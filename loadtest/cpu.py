@@ -44,6 +44,20 @@ def consumed(pids: list[int]) -> int:
     return total
 
 
+def busy(cores: tuple[int, ...]) -> float:
+    """Seconds that these cores have worked since the machine started, for whomever.
+
+    Time that a virtual machine was denied (``steal``) counts: somebody else had the core.
+    """
+    total = 0
+    for line in (_PROC / "stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name in {f"cpu{core}" for core in cores}:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
+            total += user + nice + system + irq + softirq + steal
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 def siblings(core: int) -> set[int]:
     """The logical cores that share this one's silicon, itself included."""
     path = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")

@@ -1,0 +1,47 @@
+"""Generator and backend speak with each other; a proxy between them has nothing to add."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from loadtest import compare
+from loadtest.lanes import FORTY_FIELDS, LANES, KeepAlive
+
+
+@pytest.fixture(scope="module")
+def backend_port() -> Iterator[int]:
+    with compare.backend(min(os.sched_getaffinity(0))) as port:
+        yield port
+
+
+# the backend leaves "Connection: close" to the proxies, so the lane of new connections needs one
+@pytest.mark.parametrize("name", [name for name in LANES if name != "connections"])
+def test_every_answer_is_counted_and_none_is_wrong(name: str, backend_port: int) -> None:
+    lane = LANES[name](backend_port)
+    with contextlib.closing(lane):
+        lane.open()
+        count = lane.run(0.3)
+
+    assert count.units > 0
+    assert count.failures == 0
+    assert count.reconnects == 0
+
+
+def test_an_answer_of_another_status_is_a_failure(backend_port: int) -> None:
+    class Astray(KeepAlive):
+        head = b"GET /nowhere HTTP/1.1\r\nHost: bench.example\r\n\r\n"
+        connections = 1
+
+    lane = Astray(backend_port)
+    with contextlib.closing(lane):
+        lane.open()
+        count = lane.run(0.1)
+
+    assert count.units == 0
+    assert count.failures > 0
+
+
+def test_the_large_head_has_forty_fields() -> None:
+    assert FORTY_FIELDS.count(b"\r\n") == 1 + 40 + 1
