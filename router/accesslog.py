@@ -73,8 +73,8 @@ class _Line(msgspec.Struct, omit_defaults=True):
     proxy_upstream_name: str = ""
     upstream_addr: str = ""
     upstream_status: int = 0
-    upstream_response_time: float = -1.0
-    upstream_response_length: int = -1
+    upstream_response_time: float | None = None
+    upstream_response_length: int | None = None
     upstream_tries: int = 1
     fault: str = ""
     reason: str = ""
@@ -181,8 +181,8 @@ class AccessLog:
             upstream,
             upstream_addr,
             upstream_status,
-            round(upstream_response_time, 6),
-            upstream_response_length,
+            None if upstream_response_time < 0 else round(upstream_response_time, 6),
+            None if upstream_response_length < 0 else upstream_response_length,
             tries,
             fault,
             reason,

@@ -82,7 +82,7 @@ def _read_special(head: ResponseHead, field: Field) -> bool:
     kind = field.kind
     if kind in _SPECIAL:
         return read_response_field(head, field)
-    if kind == DROP or kind == TRAILER:
+    if kind in (DROP, TRAILER):
         return True
     if kind == SERVER:
         head.has_server = True
