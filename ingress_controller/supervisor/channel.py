@@ -16,7 +16,8 @@ class Channel(asyncio.Protocol):
 
     Args:
         on_message: called with each message of the worker.
-        on_lost: called once when the channel has ended, with the reason for people.
+        on_lost: called once when the channel has ended, with what was wrong (nothing, when the
+            worker closed it).
     """
 
     def __init__(
@@ -26,7 +27,7 @@ class Channel(asyncio.Protocol):
         self._on_lost = on_lost
         self._deframer = Deframer()
         self._transport: asyncio.Transport | None = None
-        self._reason = "the worker closed its channel"
+        self._reason = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 # what a stream socket gives
@@ -41,7 +42,7 @@ class Channel(asyncio.Protocol):
             for body in self._deframer.feed(data):
                 self._on_message(decode_from_worker(body))
         except (ValueError, msgspec.DecodeError) as error:
-            self._reason = f"the worker sent what is no message of ours: {error}"
+            self._reason = f"it sent what is no message of ours: {error}"
             self.close()
 
     @property

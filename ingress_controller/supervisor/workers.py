@@ -69,6 +69,8 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     options: Options
     program: tuple[str, ...] = PROGRAM
+    acknowledge_seconds: float = ACKNOWLEDGE_SECONDS
+    """A worker that leaves a snapshot unanswered for longer is killed and replaced."""
 
 
 class Worker:
@@ -81,6 +83,7 @@ class Worker:
     def __init__(
         self,
         slot: int,
+        setup: WorkerSetup,
         current_load: Callable[[], bytes | None],
         on_message: Callable[["Worker", FromWorker], None],
     ) -> None:
@@ -89,6 +92,7 @@ class Worker:
         """What it serves."""
         self.process: Process | None = None
         self.started = time.monotonic()
+        self._setup = setup
         self._current_load = current_load
         self._on_message = on_message
         self._channel = Channel(self._receive, self._lost)
@@ -97,14 +101,16 @@ class Worker:
         """When each message that still has no answer was sent."""
         self._behind = False
         """Deltas were left out; the next message is a whole snapshot."""
-        self._lost_reason = ""
+        self._lost_reason: str | None = None
+        """Why the channel ended; empty when the worker closed it."""
 
-    async def start(self, setup: WorkerSetup) -> None:
+    async def start(self) -> None:
         """Starts the process and sends its configuration.
 
         Raises:
             OSError: the process cannot be started.
         """
+        setup = self._setup
         ours, theirs = socket.socketpair()
         sockets = tuple(
             ListenerSocket(listening.fileno(), name)
@@ -154,13 +160,19 @@ class Worker:
 
     def complaint(self, now: float) -> str:
         """Why it must be killed, as half a sentence; empty while all is well."""
-        if self._lost_reason:
-            return self._lost_reason
+        if self._lost_reason is not None:
+            return self._lost_reason or "it closed its channel"
         if not self._ready and now - self.started > START_SECONDS:
             return f"it did not report within {START_SECONDS:g} s of its start"
-        if self._unacknowledged and now - self._unacknowledged[0] > ACKNOWLEDGE_SECONDS:
-            return f"it did not acknowledge a snapshot within {ACKNOWLEDGE_SECONDS:g} s"
+        patience = self._setup.acknowledge_seconds
+        if self._unacknowledged and now - self._unacknowledged[0] > patience:
+            return f"it did not acknowledge a snapshot within {patience:g} s"
         return ""
+
+    @property
+    def trouble(self) -> str:
+        """What was wrong with its channel, to be added to how it ended."""
+        return f" ({self._lost_reason})" if self._lost_reason else ""
 
     def _receive(self, message: FromWorker) -> None:
         match message:
@@ -259,7 +271,7 @@ class Supervisor:
         """Runs one worker after another in a slot."""
         failures = 0
         while not self._draining:
-            worker = Worker(slot, self._current_load, self._hear)
+            worker = Worker(slot, self._setup, self._current_load, self._hear)
             self._workers[slot] = worker
             ending = await self._live(worker)
             self._workers[slot] = None
@@ -283,7 +295,7 @@ class Supervisor:
     async def _live(self, worker: Worker) -> str:
         """One worker's life; the answer says how it ended."""
         try:
-            await worker.start(self._setup)
+            await worker.start()
         except OSError as error:
             worker.close()
             return f"it cannot be started ({error})"
@@ -301,7 +313,7 @@ class Supervisor:
             worker.kill()
             worker.close()
         code = await process.wait()
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
+        return (f"signal {-code}" if code < 0 else f"exit code {code}") + worker.trouble
 
     def _current_load(self) -> bytes | None:
         if self._load is None and self._snapshot is not None:
