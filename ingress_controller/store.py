@@ -8,14 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ingress_controller.objects.config import ConfigMap, Secret
+from ingress_controller.objects.decode import KubernetesObject
 from ingress_controller.objects.ingress import Ingress, IngressClass
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.objects.service import Service
 from ingress_controller.objects.slices import SERVICE_NAME_LABEL, Endpoints, EndpointSlice
 
 __all__ = ["KubernetesObject", "Name", "ObjectChange", "ObjectKey", "Store", "key_of"]
-
-KubernetesObject = Ingress | IngressClass | Service | EndpointSlice | Endpoints | Secret | ConfigMap
 
 
 class Name(NamedTuple):

@@ -15,7 +15,7 @@ class Secret(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc
     string_data: dict[str, str] = {}
     """Plain values that a manifest may carry instead; they win over ``data``."""
 
-    def __repr__(self) -> str:  # type: ignore[explicit-override]  # typing.override: 3.12
+    def __repr__(self) -> str:
         names = sorted({*self.data, *self.string_data})
         return (
             f"Secret({self.metadata.namespace}/{self.metadata.name}, type={self.type!r}, "

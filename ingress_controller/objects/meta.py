@@ -13,7 +13,7 @@ class ObjectKey(NamedTuple):
     namespace: str
     name: str
 
-    def __str__(self) -> str:  # type: ignore[explicit-override]  # typing.override: 3.12
+    def __str__(self) -> str:
         if self.namespace:
             return f"{self.kind} {self.namespace}/{self.name}"
         return f"{self.kind} {self.name}" if self.name else self.kind
