@@ -69,17 +69,17 @@ ROWS: tuple[Row, ...] = (
     ),
     refuse("L23 space in the target", "SL1", _line(b"GET /x y HTTP/1.1")),
     *(
-        refuse(f"L24 {name} in the target", "SL5", _line(b"GET /x" + octet + b"y HTTP/1.1"))
-        for name, octet in (
-            ("quote", b'"'),
-            ("less", b"<"),
-            ("greater", b">"),
-            ("backslash", b"\\"),
-            ("caret", b"^"),
-            ("left brace", b"{"),
-            ("right brace", b"}"),
-            ("pipe", b"|"),
-            ("backquote", b"`"),
+        refuse(f"L24{letter} {name} in the target", "SL5", _line(b"GET /x" + octet + b"y HTTP/1.1"))
+        for letter, name, octet in (
+            ("a", "quote", b'"'),
+            ("b", "less", b"<"),
+            ("c", "greater", b">"),
+            ("d", "backslash", b"\\"),
+            ("e", "caret", b"^"),
+            ("f", "left brace", b"{"),
+            ("g", "right brace", b"}"),
+            ("h", "pipe", b"|"),
+            ("i", "backquote", b"`"),
         )
     ),
     refuse("L25 fragment", "SL5", _line(b"GET /x#y HTTP/1.1")),

@@ -68,9 +68,10 @@ class Edge:
         """Nothing malformed reached the backend; the worker lives and has not complained.
 
         Raises:
-            AssertionError: it is not so.
+            AssertionError: it is not so, since the last check.
         """
-        assert self.backend.violations == []
+        violations, self.backend.violations = self.backend.violations, []
+        assert violations == []
         self.worker.check()
 
 

@@ -102,6 +102,7 @@ class Worker:
         self.messages: list[wire.FromWorker] = []
         """Everything that the worker said, Stats and LogLine too."""
         self.version = 0
+        self._checked = 0
         self._changed = threading.Condition()
         self._limits = limits or Limits()
         self._options = options
@@ -303,13 +304,15 @@ class Worker:
         return _content(self._output)
 
     def check(self) -> None:
-        """Alive and without a word on standard error.
+        """Alive, and without a word on standard error since the last check.
 
         Raises:
             AssertionError: it is not.
         """
-        assert self.alive, f"worker ended with {self.exit_code(0)}: {self.stderr()}"
-        assert self.stderr() == ""
+        said = self.stderr()[self._checked :]
+        self._checked += len(said)
+        assert self.alive, f"worker ended with {self.exit_code(0)}: {said}"
+        assert said == ""
 
     def _status(self, name: str) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
