@@ -17,7 +17,6 @@ import uvloop
 from ingress_controller.admin.metrics import State
 from ingress_controller.admin.readiness import Readiness, verdict
 from ingress_controller.admin.server import AdminServer
-from ingress_controller.explain import explain
 from ingress_controller.logs import LibraryHandler, Log
 from ingress_controller.loop import ControlLoop
 from ingress_controller.settings import Settings, options_of
@@ -86,7 +85,7 @@ class App:
         self._loop = ControlLoop(
             ManifestFolders(settings.serving.manifests), Translator(options), self._supervisor, log
         )
-        self._admin = AdminServer(self, sockets.admin)
+        self._admin = AdminServer(self, sockets.admin, log)
 
     @property
     def readiness(self) -> Readiness:

@@ -8,6 +8,7 @@ counted when it is full.
 import logging
 import queue
 import sys
+import textwrap
 import threading
 import traceback
 from datetime import UTC, datetime
@@ -90,9 +91,12 @@ def as_json(now: datetime, level: str, event: str, fields: dict[str, object]) ->
 
 
 def as_text(now: datetime, level: str, event: str, fields: dict[str, object]) -> str:
-    """One event as a line of text; fields stand behind the sentence."""
+    """One event as a line of text; fields stand behind the sentence, a traceback below it."""
+    fields = dict(fields)
+    below = textwrap.indent(str(fields.pop("traceback", "")), "    ")
     pairs = "".join(f" {name}={_quoted(str(value))}" for name, value in fields.items())
-    return f"{now.astimezone():%H:%M:%S} {level:<7} {event}{pairs}\n"
+    sentence = " ".join(event.split())
+    return f"{now.astimezone():%H:%M:%S} {level:<7} {sentence}{pairs}\n{below}"
 
 
 def _quoted(value: str) -> str:

@@ -11,6 +11,7 @@ from aiohttp import web
 from ingress_controller.admin.metrics import State, render
 from ingress_controller.admin.pages import INDEX, Shown, diagnostics_page, routes_page
 from ingress_controller.admin.readiness import Readiness
+from ingress_controller.logs import Log
 from ingress_controller.supervisor.sockets import BoundListener
 from ingress_controller.translate.diagnostics import Diagnostic
 from router.model.snapshot import Snapshot
@@ -47,10 +48,11 @@ class Running(Protocol):
 class AdminServer:
     """Serves the admin port on sockets that are bound already."""
 
-    def __init__(self, running: Running, listener: BoundListener) -> None:
+    def __init__(self, running: Running, listener: BoundListener, log: Log) -> None:
         self._running = running
+        self._log = log
         self._listener = listener
-        app = web.Application(middlewares=[_errors_as_json], client_max_size=1024)
+        app = web.Application(middlewares=[self._errors_as_json], client_max_size=1024)
         app.router.add_get("/", _index)
         app.router.add_get("/healthz", _healthz)
         app.router.add_get("/readyz", self._readyz)
@@ -118,6 +120,22 @@ class AdminServer:
         except ValueError as error:
             return _json({"error": str(error)}, status=400)
 
+    @web.middleware
+    async def _errors_as_json(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Every refusal, and a defect of ours too, is JSON with a sentence."""
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            sentence = f"there is no page {request.path}; / lists all pages"
+            return _json({"error": sentence}, status=404)
+        except web.HTTPMethodNotAllowed:
+            return _json({"error": "this port is read-only; ask with GET"}, status=405)
+        except web.HTTPException as error:
+            return _json({"error": error.reason}, status=error.status)
+        except Exception as error:
+            self._log.defect(f"the admin page {request.path} failed", error)
+            return _json({"error": "this page failed; the log says why"}, status=500)
+
 
 class _Refused(asyncio.Protocol):
     """A connection too many."""
@@ -127,8 +145,8 @@ class _Refused(asyncio.Protocol):
 
 
 def _cut(protocol: asyncio.BaseProtocol) -> None:
-    transport = getattr(protocol, "transport", None)
-    if isinstance(transport, asyncio.Transport):
+    transport: asyncio.Transport | None = getattr(protocol, "transport", None)
+    if transport is not None:
         transport.close()
 
 
@@ -144,16 +162,3 @@ async def _index(request: web.Request) -> web.Response:
 async def _healthz(request: web.Request) -> web.Response:
     """Alive: the control loop answers. Workers are the supervisor's to heal, not the kubelet's."""
     return _json({"alive": True})
-
-
-@web.middleware
-async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns aiohttp's own refusals into JSON with a sentence."""
-    try:
-        return await handler(request)
-    except web.HTTPNotFound:
-        return _json({"error": f"there is no page {request.path}; / lists all pages"}, status=404)
-    except web.HTTPMethodNotAllowed:
-        return _json({"error": "this port is read-only; ask with GET"}, status=405)
-    except web.HTTPException as error:
-        return _json({"error": error.reason}, status=error.status)
