@@ -364,6 +364,7 @@ class Exchange:
         self._keep_alive = (
             request.keep_alive
             and self.request_done
+            and request.upgrade is None  # early bytes of the refused protocol may follow
             and self._delimited is not Delimited.CLOSE
             and self._client.may_keep_alive()
         )

@@ -23,8 +23,7 @@ from router.http.faults import (
 from router.http.fields import Field, FieldReader
 from router.http.head import RequestHead, ResponseHead
 from router.http.requests import (
-    as_version_1_1,
-    is_later_version,
+    for_llhttp,
     judge_refused_head,
     read_request_head,
 )
@@ -36,8 +35,6 @@ MAX_INTERIM = 16
 _NO_TRAILERS: list[Field] = []
 _BLANK_LINES = 2
 """Empty lines skipped before a request line (RFC 9112 2.2 asks for at least one)."""
-_LATER = -1
-
 _HEAD, _LENGTH, _CHUNKED, _END, _WAIT, _STOPPED, _RAW = range(7)
 
 
@@ -239,12 +236,13 @@ class RequestDecoder:
         line, end, _ = data.partition(b"\r\n")
         if not end and b"\n" not in line and b"\r" not in line[:-1]:
             return None  # bounded by the size of a head and its deadline
-        if not is_later_version(data):
+        judged = for_llhttp(data)
+        if judged is None:
             return judge_refused_head(data, self._fields.max_line)
         if not complete:
             return None
         try:
-            httptools.HttpRequestParser(_Gate()).feed_data(as_version_1_1(data))
+            httptools.HttpRequestParser(_Gate()).feed_data(judged)
         except httptools.HttpParserUpgrade:
             return None
         except httptools.HttpParserError:

@@ -21,6 +21,7 @@ MAX_METHOD = 32
 
 _MINOR = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
+_OCTET = re.compile(rb"[\x80-\xff]")
 _METHOD = re.compile(rb"[A-Z][A-Z-]*")
 _METHODS = frozenset(
     # What llhttp knows for HTTP, without those that only RTSP and ICE have.
@@ -106,14 +107,15 @@ def judge_refused_head(raw: bytes, max_line: int) -> Fault:
     return judge_request_line(line) or BAD_SYNTAX
 
 
-def is_later_version(raw: bytes) -> bool:
-    """Whether the head says HTTP/1.2 to 1.9, which llhttp does not take."""
-    line, _, _ = raw.partition(b"\r\n")
-    match = _VERSION.fullmatch(line.rpartition(b" ")[2])
-    return match is not None and match[1] == b"1" and match[2] > b"1"
+def for_llhttp(raw: bytes) -> bytes | None:
+    """The head as llhttp can judge it, when its request line has what we take and llhttp does not.
 
-
-def as_version_1_1(raw: bytes) -> bytes:
-    """The head with its version replaced, so that llhttp can judge the rest of it."""
+    That is HTTP/1.2 to 1.9, and octets from 0x80 in the target. None when it has neither.
+    """
     line, end, rest = raw.partition(b"\r\n")
-    return line[:-8] + b"HTTP/1.1" + end + rest
+    start, _, version = line.rpartition(b" ")
+    match = _VERSION.fullmatch(version)
+    if match is None or match[1] != b"1":
+        return None
+    plain = _OCTET.sub(b"%AA", start) + b" HTTP/1." + (b"1" if match[2] > b"1" else match[2])
+    return plain + end + rest if plain != line else None

@@ -266,11 +266,11 @@ def check_request(head: RequestHead) -> Fault | None:
     """Rules that need the whole head."""
     if head.method in (b"CONNECT", b"TRACE"):
         return METHOD_NOT_ALLOWED  # RFC 9110 9.3.6, 9.3.8: we are no forward proxy
+    if head.host_field is None and head.minor == 1:
+        return BAD_HOST
     fault = read_target(head)
     if fault is not None:
         return fault
-    if head.host_field is None and head.minor == 1:
-        return BAD_HOST
     if head.chunked and head.content_length >= 0:
         return AMBIGUOUS_LENGTH  # RFC 9112 6.3: smuggling; refusing both is allowed, and safe
     if head.nominated is not None:

@@ -61,7 +61,9 @@ _CANONICAL: Final = re.compile(
     rb"|E0(?!%[89])|E[1-9A-F]|F0(?!%8)|F[1-7])[" + _PLAIN + rb"]*+)*+)++"
 )
 _MALFORMED: Final = re.compile(rb"[^/%" + _PLAIN + rb"\x80-\xff]|%(?![0-9A-Fa-f]{2})")
-_ESCAPE: Final = re.compile(rb"(%[0-9A-Fa-f]{2}|[\x80-\xff])")
+_ESCAPE: Final = re.compile(rb"(%..)")
+_REPEATED_SLASHES: Final = re.compile(rb"//+")
+_ABOVE_ASCII: Final = {octet: f"%{octet:02X}" for octet in range(0x80, 0x100)}
 
 # Searched in the path as it came: afterwards the dot is no longer encoded.
 _ENCODED_DOT_BY_SLASH: Final = re.compile(rb"%2[eE]%2[fF]|%2[fF]%2[eE]")
@@ -92,7 +94,7 @@ _REFUSED: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
 
 
 def _escape_forms() -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
-    """For each way to write an escape, and each raw octet above ASCII: its two forms."""
+    """For each way to write an escape: its two forms."""
     match, forward = {}, {}
     for octet in range(256):
         plain, upper = bytes((octet,)), b"%%%02X" % octet
@@ -102,8 +104,6 @@ def _escape_forms() -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
                 written = b"%" + first + second
                 match[written] = plain if plain in _UNRESERVED else upper
                 forward[written] = plain if plain in _UNRESERVED else written
-        if octet >= 0x80:
-            match[plain] = forward[plain] = upper
     return match, forward
 
 
@@ -138,19 +138,28 @@ def _walk(path: bytes) -> CanonicalPath | PathRefused:
             # Merge first or climb first? Readers differ, so the path has two meanings.
             return PathRefused("the path holds both an empty segment (//) and a dot segment")
         return _without_dot_segments(match, forward)
-    return CanonicalPath(_merged(match) if b"//" in match else match, forward)
+    return CanonicalPath(_REPEATED_SLASHES.sub(b"/", match), forward)
 
 
 def _decode(path: bytes) -> tuple[bytes, bytes]:
-    """Unreserved octets decoded and octets above ASCII encoded; the match form in upper case."""
-    pieces = _ESCAPE.split(path)  # literal, escape, literal, …
-    escapes = pieces[1::2]
-    if not escapes:
-        return path, path
-    pieces[1::2] = map(_FORWARD_FORM.__getitem__, escapes)
-    forward = b"".join(pieces)
-    pieces[1::2] = map(_MATCH_FORM.__getitem__, escapes)
-    return b"".join(pieces), forward
+    """Unreserved octets decoded, octets above ASCII encoded, and the match form in upper case.
+
+    ``path`` is well-formed: a ``%`` begins an escape.
+    """
+    match = forward = path
+    if b"%" in path:
+        pieces = _ESCAPE.split(path)  # literal, escape, literal, …
+        escapes = pieces[1::2]
+        pieces[1::2] = map(_FORWARD_FORM.__getitem__, escapes)
+        forward = b"".join(pieces)
+        pieces[1::2] = map(_MATCH_FORM.__getitem__, escapes)
+        match = b"".join(pieces)
+    if not path.isascii():
+        match, forward = (
+            form.decode("latin-1").translate(_ABOVE_ASCII).encode("ascii")
+            for form in (match, forward)
+        )
+    return match, forward
 
 
 def _without_dot_segments(match: bytes, forward: bytes) -> CanonicalPath | PathRefused:
@@ -172,13 +181,6 @@ def _without_dot_segments(match: bytes, forward: bytes) -> CanonicalPath | PathR
         b"".join(b"/" + segment for segment, _ in kept),
         b"".join(b"/" + segment for _, segment in kept),
     )
-
-
-def _merged(path: bytes) -> bytes:
-    """Repeated slashes as one."""
-    trailing = b"/" if path.endswith(b"/") else b""
-    segments = [segment for segment in path.split(b"/") if segment]
-    return b"/" + b"/".join(segments) + trailing if segments else b"/"
 
 
 def _why_malformed(path: bytes, at: int) -> str:
