@@ -1,6 +1,7 @@
 """Says everything that is wrong with the manifests in some folders, without serving them."""
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -60,7 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints what was found; 1 when there are errors."""
     folders = ManifestFolders(arguments.folders)
     translator = Translator(translation_options(arguments))
-    checked = check(folders, translator)
+    # Nothing made here is garbage before the end, and looking for it takes a third of the time.
+    gc.disable()
+    try:
+        checked = check(folders, translator)
+    finally:
+        gc.enable()
     if arguments.output == "json":
         print(as_json(checked))
     else:

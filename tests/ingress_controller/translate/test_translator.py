@@ -1,0 +1,205 @@
+"""Any sequence of changes ends in what a translation from scratch gives (DESIGN rule 11)."""
+
+import random
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from ingress_controller.objects import ingress as i
+from ingress_controller.objects.meta import ObjectKey, ObjectMeta
+from ingress_controller.objects.service import Service, ServicePort, ServiceSpec
+from ingress_controller.objects.slices import (
+    EndpointAddress,
+    EndpointConditions,
+    Endpoints,
+    EndpointSlice,
+    EndpointSubset,
+    SliceEndpoint,
+    SlicePort,
+)
+from ingress_controller.store import KubernetesObject, ObjectChange, key_of
+from ingress_controller.translate.options import Options
+from ingress_controller.translate.translator import Translator, translate
+from router.model.apply import apply_delta
+from router.model.snapshot import Snapshot
+
+T = TypeVar("T")
+
+# Few names, so that objects meet: conflicts, missing Services, namesakes in other namespaces.
+NAMESPACES = st.sampled_from(["red", "blue"])
+SERVICES = st.sampled_from(["web", "api", "db"])
+PORT_NAMES = st.sampled_from(["", "http", "admin"])
+PORT_NUMBERS = st.sampled_from([80, 8080])
+TIMES = st.none() | st.integers(0, 3).map(lambda s: datetime.fromtimestamp(1e9 + s, UTC))
+CLASS_NAMES = st.sampled_from(["", "python", "ours", "other", "nginx"])
+
+
+def several(items: st.SearchStrategy[T], most: int = 3) -> st.SearchStrategy[tuple[T, ...]]:
+    return st.lists(items, max_size=most).map(tuple)
+
+
+def metas(names: st.SearchStrategy[str]) -> st.SearchStrategy[ObjectMeta]:
+    return st.builds(ObjectMeta, names, NAMESPACES, creation_timestamp=TIMES)
+
+
+PORTS = st.builds(i.ServiceBackendPort, PORT_NAMES, st.sampled_from([0, 80, 8080]))
+BACKENDS = st.builds(
+    i.Backend, st.none() | st.builds(i.ServiceBackend, SERVICES, PORTS)
+) | st.builds(i.Backend, st.none(), st.just(i.ResourceBackend("Bucket", "b")))
+PATHS = st.builds(
+    i.HTTPPath,
+    BACKENDS,
+    st.sampled_from(["", "/", "/a", "/a/", "/a/b", "bad", "/%61"]),
+    st.sampled_from(["Exact", "Prefix", "ImplementationSpecific", "prefix"]),
+)
+RULES = st.builds(
+    i.Rule,
+    st.sampled_from(["", "a.test", "*.test", "A.test", "bad:80"]),
+    st.none() | st.builds(i.HTTPRule, several(PATHS)),
+)
+SPECS = st.builds(
+    i.IngressSpec,
+    CLASS_NAMES,
+    st.none() | BACKENDS,
+    several(RULES),
+    st.sampled_from([(), (i.IngressTLS(),)]),
+)
+INGRESSES = st.builds(i.Ingress, metas(st.sampled_from(["one", "two", "three"])), SPECS)
+CLASSES = st.builds(
+    i.IngressClass,
+    st.builds(
+        ObjectMeta,
+        st.sampled_from(["python", "ours", "other"]),
+        annotations=st.sampled_from([{}, {"ingressclass.kubernetes.io/is-default-class": "true"}]),
+    ),
+    st.builds(i.IngressClassSpec, st.sampled_from(["python-ingress.dev/controller", "x.dev/y"])),
+)
+SERVICE_OBJECTS = st.builds(
+    Service,
+    metas(SERVICES),
+    st.builds(
+        ServiceSpec,
+        st.sampled_from(["ClusterIP", "ExternalName"]),
+        ports=several(
+            st.builds(
+                ServicePort,
+                PORT_NUMBERS,
+                PORT_NAMES,
+                st.sampled_from(["TCP", "UDP"]),
+                st.sampled_from(["", "https", "grpc"]),
+            )
+        ),
+        external_name=st.sampled_from(["x.example", "localhost"]),
+    ),
+)
+CONDITIONS = st.builds(EndpointConditions, *([st.sampled_from([None, True, False])] * 3))
+ADDRESSES = st.sampled_from(["10.0.0.1", "10.0.0.2", "127.0.0.1", "fd00::1", "FD00:0::1", "bad"])
+SLICE_PORTS = st.builds(SlicePort, PORT_NAMES, st.sampled_from([None, 8080]))
+SLICES = st.builds(
+    EndpointSlice,
+    st.builds(
+        ObjectMeta,
+        st.sampled_from(["s1", "s2", "s3"]),
+        NAMESPACES,
+        SERVICES.map(lambda name: {"kubernetes.io/service-name": name}),
+    ),
+    st.sampled_from(["IPv4", "FQDN"]),
+    several(st.builds(SliceEndpoint, several(ADDRESSES, 2), CONDITIONS)),
+    several(SLICE_PORTS),
+)
+IPS = several(st.builds(EndpointAddress, ADDRESSES))
+ENDPOINTS = st.builds(
+    Endpoints,
+    metas(SERVICES),
+    several(st.builds(EndpointSubset, IPS, IPS, several(SLICE_PORTS))),
+)
+OBJECTS = st.one_of(INGRESSES, INGRESSES, SERVICE_OBJECTS, SLICES, ENDPOINTS, CLASSES)
+OPTIONS = st.builds(
+    Options,
+    watch_ingress_without_class=st.booleans(),
+    allow_external_name=st.booleans(),
+    allow_local_endpoints=st.booleans(),
+)
+
+
+def content(snapshot: Snapshot) -> tuple[object, ...]:
+    return (snapshot.listeners, snapshot.hosts, snapshot.upstreams, snapshot.endpoints)
+
+
+class AnySequenceOfChanges(RuleBasedStateMachine):
+    """A translator that lives through changes, beside a worker that applies its deltas."""
+
+    @initialize(options=OPTIONS)
+    def start(self, options: Options) -> None:
+        self.options = options
+        self.translator = Translator(options)
+        self.worker = self.translator.snapshot
+        self.objects: dict[ObjectKey, KubernetesObject] = {}
+
+    def change(self, *changes: ObjectChange) -> None:
+        for key, item in changes:
+            if item is None:
+                self.objects.pop(key, None)
+            else:
+                self.objects[key] = item
+        delta = self.translator.update(changes)
+        if delta is not None:
+            self.worker = apply_delta(self.worker, delta)
+
+    @rule(items=st.lists(OBJECTS, min_size=1, max_size=6))
+    def create_or_update(self, items: list[KubernetesObject]) -> None:
+        self.change(*[ObjectChange(key_of(item), item) for item in items])
+
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        if self.objects:
+            some = st.lists(st.sampled_from(sorted(self.objects)), min_size=1, max_size=3)
+            self.change(*[ObjectChange(key, None) for key in data.draw(some)])
+
+    @rule(data=st.data())
+    def replace_by_another_of_the_kind(self, data: st.DataObject) -> None:
+        if self.objects:
+            key = data.draw(st.sampled_from(sorted(self.objects)))
+            kinds = {
+                "Ingress": INGRESSES,
+                "IngressClass": CLASSES,
+                "Service": SERVICE_OBJECTS,
+                "EndpointSlice": SLICES,
+                "Endpoints": ENDPOINTS,
+            }
+            item = data.draw(kinds[key.kind])
+            self.change(ObjectChange(key, None), ObjectChange(key_of(item), item))
+
+    @invariant()
+    def equals_a_translation_from_scratch(self) -> None:
+        items = list(self.objects.values())
+        random.Random(len(items)).shuffle(items)
+        fresh = translate(items, self.options)
+        assert content(self.translator.snapshot) == content(fresh.snapshot)
+        assert self.translator.diagnostics == fresh.diagnostics
+
+    @invariant()
+    def deltas_lead_to_the_snapshot(self) -> None:
+        assert self.worker == self.translator.snapshot
+
+    @invariant()
+    def every_upstream_has_an_endpoint_set(self) -> None:
+        assert self.worker.endpoints.keys() == self.worker.upstreams.keys()
+
+
+TestAnySequenceOfChanges = AnySequenceOfChanges.TestCase
+TestAnySequenceOfChanges.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
+
+
+@given(items=st.lists(OBJECTS, max_size=25), options=OPTIONS, seed=st.integers(0, 1000))
+@settings(deadline=None, max_examples=100)
+def test_the_order_of_objects_does_not_matter(
+    items: list[KubernetesObject], options: Options, seed: int
+) -> None:
+    unique = list({key_of(item): item for item in items}.values())
+    shuffled = unique.copy()
+    random.Random(seed).shuffle(shuffled)
+    assert translate(unique, options) == translate(shuffled, options)
