@@ -9,7 +9,9 @@ from typing import Protocol
 from router.accesslog import AccessRecord
 from router.forward.request import Forwarding, upstream_head
 from router.forward.response import (
-    Delimited,
+    BY_CHUNKS,
+    BY_CLOSE,
+    NO_BODY,
     client_head,
     delimit,
     interim_head,
@@ -162,7 +164,7 @@ class Exchange:
         self.request_done = False
         self._trailers: list[Field] = []
         self._response: ResponseHead | None = None
-        self._delimited = Delimited.NO_BODY
+        self._delimited = NO_BODY
         self._keep_alive = False
         self._out: bytes | None = None
         self._sent = 0
@@ -365,7 +367,7 @@ class Exchange:
             request.keep_alive
             and self.request_done
             and request.upgrade is None  # early bytes of the refused protocol may follow
-            and self._delimited is not Delimited.CLOSE
+            and self._delimited != BY_CLOSE
             and self._client.may_keep_alive()
         )
         rt = self._rt
@@ -404,12 +406,12 @@ class Exchange:
         if self._over:
             return
         delimited = self._delimited
-        if delimited is Delimited.NO_BODY:
+        if delimited == NO_BODY:
             return
         self._sent += len(piece)
         client = self._client
         out = self._out
-        if delimited is Delimited.CHUNKED:
+        if delimited == BY_CHUNKS:
             size = b"%x\r\n" % len(piece)
             parts = [size if out is None else out + size, piece, b"\r\n"]
             self._out = None
@@ -435,7 +437,7 @@ class Exchange:
             return
         out = self._out or b""
         self._out = None
-        if self._delimited is Delimited.CHUNKED:
+        if self._delimited == BY_CHUNKS:
             if trailers and self._head.takes_trailers:
                 out += last_chunk(trailers)
             else:
@@ -578,7 +580,7 @@ class Exchange:
             self._client.exchange_over(keep_alive=False)
             return
         self._finish()
-        self._client.exchange_cut(reset=self._delimited is Delimited.CLOSE)
+        self._client.exchange_cut(reset=self._delimited == BY_CLOSE)
 
     def _drop_upstream(self) -> None:
         upstream = self._upstream

@@ -30,10 +30,11 @@ FORWARDING = 13
 """Says who the client is or what it asked for: believed only from trusted peers."""
 WEBSOCKET_KEY = 14
 WEBSOCKET_VERSION = 15
-SERVER = 16
-DATE = 17
-TRAILER = 18
-COOKIE = 19
+TRAILER = 16
+COOKIE = 17
+SERVER = -1
+DATE = -2
+"""Negative kinds are forwarded like PASS; that they were there is noted, as a bit each."""
 
 _HOP_BY_HOP = {
     # RFC 9110 7.6.1, and names of old proxies; Proxy is httpoxy (CVE-2016-5385).
@@ -94,10 +95,26 @@ class Field(NamedTuple):
     """The line as we write it, with CRLF."""
 
 
+class StatusLine(NamedTuple):
+    """The first line of an answer (RFC 9112 4)."""
+
+    minor: int
+    status: int
+    reason: bytes
+
+
 class FieldReader:
     """Reads the header lines of one role (requests or responses) for one worker."""
 
-    __slots__ = ("_drop_underscores", "_kinds", "_prefixes", "known", "max_line", "underscores")
+    __slots__ = (
+        "_drop_underscores",
+        "_kinds",
+        "_prefixes",
+        "known",
+        "known_starts",
+        "max_line",
+        "underscores",
+    )
 
     def __init__(
         self,
@@ -113,8 +130,17 @@ class FieldReader:
         self.max_line = max_line
         self.known: dict[bytes, Field] = {}
         """Lines that were read before. Callers ask here first and call `read` on a miss."""
+        self.known_starts: dict[bytes, StatusLine] = {}
+        """Status lines that were read before."""
         self.underscores = 0
         """Fields dropped for an underscore in their name, which servers mistake for a hyphen."""
+
+    def remember_start(self, line: bytes, start: StatusLine) -> None:
+        """Remember a status line."""
+        if len(line) <= _REMEMBERED_LENGTH:
+            if len(self.known_starts) >= _REMEMBERED_LINES:
+                self.known_starts.clear()
+            self.known_starts[line] = start
 
     def read(self, line: bytes) -> Field | Fault:
         """The field that ``line`` (without CRLF) holds, or why it is refused.

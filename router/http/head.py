@@ -1,6 +1,6 @@
 """Heads of messages, read and judged; what forwarding and logging need, and no more."""
 
-from router.http.fields import Field
+from router.http.fields import Field, StatusLine
 
 
 class RequestHead:
@@ -97,14 +97,12 @@ class ResponseHead:
         "upgrade",
     )
 
-    def __init__(self, minor: int, status: int, reason: bytes, size: int) -> None:
-        self.minor = minor
-        self.status = status
-        self.reason = reason
+    def __init__(self, start: StatusLine, size: int) -> None:
+        self.minor, self.status, self.reason = start
         self.size = size
         self.content_length = -1
         self.chunked = False
-        self.keep_alive = minor == 1
+        self.keep_alive = start.minor == 1
         self.closes = False
         self.nominated: list[bytes] | None = None
         self.upgrade: bytes | None = None

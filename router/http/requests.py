@@ -66,7 +66,7 @@ def read_request_head(raw: bytes, fields: FieldReader, max_fields: int) -> Reque
             if isinstance(read, Fault):
                 return read
             field = read
-        if field[0] == 0:  # PASS, by number and index: this runs once for each field of each head
+        if field[0] == 0:  # PASS; by number and index, since this runs for each field of each head
             passed.append(field[3])
         else:
             fault = REQUEST_RULES[field[0]](head, field)

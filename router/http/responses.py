@@ -17,8 +17,8 @@ from router.http.fields import (
     TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
-    Field,
     FieldReader,
+    StatusLine,
 )
 from router.http.head import ResponseHead
 from router.http.rules import read_response_field
@@ -26,6 +26,7 @@ from router.http.rules import read_response_field
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 """RFC 9112 4; the space before an empty reason is often missing."""
 _SPECIAL = frozenset((CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE))
+_NOT_PASSED = frozenset((DROP, TRAILER))
 _LINE_END = re.compile(rb"\r?\n")
 _FOLD = re.compile(rb"[ \t]*\r\n[ \t]+")
 _BLANK_BEFORE_COLON = re.compile(rb"(\r\n[!#$%&'*+\-.^`|~0-9A-Za-z_]+)[ \t]+:")
@@ -48,16 +49,16 @@ def read_response_head(raw: bytes, fields: FieldReader, max_fields: int) -> Resp
 
 def _read_strict(raw: bytes, fields: FieldReader, max_fields: int) -> ResponseHead | Fault:
     lines = raw.split(b"\r\n")
-    status_line = _STATUS_LINE.fullmatch(lines[0])
-    if status_line is None:
+    start = _status_line(lines[0], fields)
+    if start is None:
         return BAD_ANSWER
     del lines[0], lines[-2:]
     if len(lines) > max_fields:
         return BAD_ANSWER
-    status = int(status_line[2])
-    head = ResponseHead(int(status_line[1]), status, status_line[3] or b"", len(raw))
+    head = ResponseHead(start, len(raw))
     known = fields.known
     passed = head.passed
+    noted = 0
     for line in lines:
         field = known.get(line)
         if field is None:
@@ -65,10 +66,17 @@ def _read_strict(raw: bytes, fields: FieldReader, max_fields: int) -> ResponseHe
             if isinstance(read, Fault):
                 return BAD_ANSWER
             field = read
-        if field[0] == 0:  # PASS, as in `read_request_head`
+        kind = field[0]
+        if kind <= 0:
             passed.append(field[3])
-        elif not _read_special(head, field):
-            return BAD_ANSWER
+            noted |= -kind
+        elif kind in _SPECIAL:
+            if not read_response_field(head, field):
+                return BAD_ANSWER
+        elif kind not in _NOT_PASSED:
+            passed.append(field[3])
+    head.has_server = noted & -SERVER != 0
+    head.has_date = noted & -DATE != 0
     if head.chunked and (head.content_length >= 0 or head.minor == 0):
         return BAD_ANSWER  # RFC 9112 6.1, 6.3
     if head.nominated is not None:
@@ -77,19 +85,16 @@ def _read_strict(raw: bytes, fields: FieldReader, max_fields: int) -> ResponseHe
     return head
 
 
-def _read_special(head: ResponseHead, field: Field) -> bool:
-    """Note what a field says, and pass it on where it goes on; False when it is unusable."""
-    kind = field.kind
-    if kind in _SPECIAL:
-        return read_response_field(head, field)
-    if kind in (DROP, TRAILER):
-        return True
-    if kind == SERVER:
-        head.has_server = True
-    elif kind == DATE:
-        head.has_date = True
-    head.passed.append(field.wire)
-    return True
+def _status_line(line: bytes, fields: FieldReader) -> StatusLine | None:
+    """What a status line says; few differ, so they are remembered like fields."""
+    start = fields.known_starts.get(line)
+    if start is None:
+        match = _STATUS_LINE.fullmatch(line)
+        if match is None:
+            return None
+        start = StatusLine(int(match[1]), int(match[2]), match[3] or b"")
+        fields.remember_start(line, start)
+    return start
 
 
 def _repair(raw: bytes) -> bytes:
