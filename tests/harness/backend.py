@@ -24,6 +24,9 @@ from tests.harness.strict import End, Head, Malformed, Piece, Request, RequestRe
 KEPT_RAW = 256 * 1024
 """Bytes of one connection that are kept as they came."""
 
+SAW = 1000
+"""Characters of X-Saw; proxies limit the fields of answers too."""
+
 _Result = TypeVar("_Result")
 
 
@@ -395,10 +398,10 @@ def message(
 
 
 async def echo(exchange: Exchange) -> None:
-    """The default script: 200 after the whole body, saying what was seen and where."""
+    """The default script: 200 after the whole body, saying what was seen (X-Saw) and where."""
     await exchange.body()
     request = exchange.request
-    saw = f"{request.method} {request.target} {request.length}"
+    saw = f"{request.method} {request.target} {request.length}"[:SAW]
     answer = message(
         "200 OK",
         saw.encode(),
