@@ -5,59 +5,13 @@ comments of networking/v1 types, and KEP-1453 (an exact path first, then the lon
 fall-through to another host).
 """
 
-from itertools import product
-
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from router.match.hosts import normalise_host
-from router.match.paths import PathRefused, canonical_path, path_condition
+from router.match.paths import PathRefused, canonical_path
 from router.match.table import build
-from router.model.origin import Origin
-from router.model.snapshot import Answer, Host, PathCondition, PathKind, Route
-
-
-def _joined(pieces: tuple[str, ...], separator: str, most: int) -> list[str]:
-    """Every way to join one to ``most`` pieces."""
-    return [
-        separator.join(chosen)
-        for count in range(1, most + 1)
-        for chosen in product(pieces, repeat=count)
-    ]
-
-
-def _route(kind: PathKind, written: str) -> Route:
-    condition = path_condition(kind, written)
-    assert isinstance(condition, PathCondition)
-    origin = Origin(kind="Ingress", namespace="n", name="i", rule=0, path=0)
-    answer = Answer(status=200, reason="")
-    return Route(path=condition, written=written, action=answer, origin=origin)
-
-
-# Choices are made before hypothesis draws: one draw for a route keeps 10,000 examples quick.
-# They are few, so that requests often meet rules.
-_LABELS = ("a", "b")
-_NAMES = _joined(_LABELS, ".", 2)
-_ELEMENTS = ("a", "%41", "é")
-_WRITTEN = ["/", *(f"/{path}{end}" for path in _joined(_ELEMENTS, "/", 2) for end in ("", "/"))]
-_SENT = ("a", "%61", "aa", "A", "%c3%a9", "a%2Fb", "", "..")
-_DEFAULT = _route("prefix", "/")
-
-routes = st.sampled_from(
-    [_route("exact", written) for written in _WRITTEN]
-    + [_route("prefix", written) for written in _WRITTEN]
-)
-host_entries = st.builds(
-    Host,
-    routes=st.lists(routes, max_size=8, unique_by=lambda route: route.path).map(tuple),
-    default=st.sampled_from([None, _DEFAULT]),
-)
-patterns = st.sampled_from(["", *_NAMES, *(f"*.{name}" for name in _NAMES)])
-tables = st.dictionaries(patterns, host_entries, max_size=5)
-sent_hosts = st.sampled_from(
-    [f"{name}{end}" for name in _joined(_LABELS, ".", 3) for end in ("", ".:80")]
-)
-sent_paths = st.sampled_from([f"/{path}" for path in _joined(_SENT, "/", 3)])
+from router.model.snapshot import Host, PathCondition, Route
+from tests.properties.tables import requests_of, tables
 
 
 def _takes_host(pattern: str, host: str) -> bool:
@@ -89,7 +43,7 @@ def plain_match(table: dict[str, Host], host: str, path: str) -> Route | None:
 
 
 @settings(max_examples=10_000, deadline=None)
-@given(tables, st.lists(st.tuples(sent_hosts, sent_paths), min_size=4, max_size=4))
+@given(tables, requests_of(4))
 def test_tables_match_as_the_contract_says(
     table: dict[str, Host], requests: list[tuple[str, str]]
 ) -> None:
