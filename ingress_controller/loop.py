@@ -9,6 +9,8 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from ingress_controller.holdoff import Holdoff
 from ingress_controller.logs import Log
 from ingress_controller.sources.manifests import ManifestFolders
@@ -19,6 +21,8 @@ from ingress_controller.translate.translator import Translator
 
 SCAN_SECONDS = 0.4
 """Between two looks at the folders: a changed file is served within a second."""
+REPORT_SECONDS = 1.0
+"""Between two comparisons of all diagnostics; they must not be what a change costs."""
 MAX_LOGGED = 50
 """Diagnostics logged in one round; `/diagnostics` has all."""
 
@@ -39,7 +43,11 @@ class ControlLoop:
         self._log = log
         self._holdoff = Holdoff()
         self._of_files: tuple[Diagnostic, ...] = ()
+        self._found: frozenset[Diagnostic] = frozenset()
         self._added = asyncio.Event()
+        self._reportable = asyncio.Event()
+        self._scanning = asyncio.Lock()
+        """Held while the thread reads; nobody else may ask the folders meanwhile."""
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
@@ -47,6 +55,7 @@ class ControlLoop:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(), name="scan manifests")
             group.create_task(self._build(), name="build snapshots")
+            group.create_task(self._report_changes(), name="report diagnostics")
 
     async def _first(self) -> None:
         """Serves everything there is at once: nothing can be emptied yet."""
@@ -67,7 +76,7 @@ class ControlLoop:
                 self._holdoff.add(changes, time.monotonic())
                 self._added.set()
             if self._of_files != before:
-                self._report()
+                self._reportable.set()
 
     async def _build(self) -> None:
         while True:
@@ -82,7 +91,8 @@ class ControlLoop:
     async def _scan(self) -> Sequence[ObjectChange] | None:
         """What changed in the folders; None when that could not be found out."""
         try:
-            scan = await asyncio.to_thread(self._folders.scan)
+            async with self._scanning:
+                scan = await asyncio.to_thread(self._folders.scan)
         except Exception as error:
             self._log.defect("reading the manifests failed; the last good state serves on", error)
             return None
@@ -111,17 +121,27 @@ class ControlLoop:
                 endpoint_sets=len(delta.endpoints),
                 milliseconds=f"{seconds * 1000:.1f}",
             )
-        self._report()
+        self._reportable.set()
+
+    async def _report_changes(self) -> None:
+        while True:
+            await self._reportable.wait()
+            self._reportable.clear()
+            async with self._scanning:
+                self._report()
+            await asyncio.sleep(REPORT_SECONDS)
 
     def _report(self) -> None:
         """Logs diagnostics that are new, and those that are gone."""
-        before = set(self.diagnostics)
-        self.diagnostics = tuple(sorted((*self._of_files, *self.translator.diagnostics), key=order))
-        now = set(self.diagnostics)
-        fresh = [each for each in self.diagnostics if each not in before]
+        found = (*self._of_files, *self.translator.diagnostics)
+        before, now = self._found, frozenset(found)
+        # Compared without their places: a line above an object moves it, and changes nothing.
+        self._found = now
+        self.diagnostics = tuple(sorted(map(self._located, found), key=order))
+        fresh = sorted(now - before, key=order)
         for diagnostic in fresh[:MAX_LOGGED]:
             level = diagnostic.severity if diagnostic.severity != "hint" else "info"
-            self._log.write(level, diagnostic.message, described(diagnostic))
+            self._log.write(level, diagnostic.message, described(self._located(diagnostic)))
         if len(fresh) > MAX_LOGGED:
             self._log.warning(
                 "more diagnostics appeared than are logged; /diagnostics has all",
@@ -129,6 +149,15 @@ class ControlLoop:
             )
         for diagnostic in sorted(before - now, key=order)[:MAX_LOGGED]:
             self._log.info(f"no longer: {diagnostic.message}", object=diagnostic.object)
+
+    def _located(self, diagnostic: Diagnostic) -> Diagnostic:
+        """The translation knows objects, the folders know where they stand."""
+        if diagnostic.file:
+            return diagnostic
+        place = self._folders.location(diagnostic.object)
+        if place is None:
+            return diagnostic
+        return msgspec.structs.replace(diagnostic, file=place.file, line=place.line)
 
 
 def described(diagnostic: Diagnostic) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """`demo`: sample backends behind sample Ingresses, and curl lines to try them."""
 
 import argparse
+import contextlib
 import sys
 import tempfile
 from pathlib import Path
@@ -89,4 +90,5 @@ def _tell(serving: "Serving") -> None:
     for text, target in ASKED:
         lines += ["", f"# {text}", f"{CURL} 'http://{serving.admin[0]}{target}'"]
     lines += ["", "Ready. Requests are logged below; Ctrl-C ends the demo."]
-    print("\n".join(lines), flush=True)
+    with contextlib.suppress(BrokenPipeError):
+        print("\n".join(lines), flush=True)

@@ -1,0 +1,178 @@
+"""The control loop against scripted folders: what is published, what is logged."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from io import StringIO
+from typing import cast
+
+from ingress_controller.logs import Log
+from ingress_controller.loop import ControlLoop
+from ingress_controller.objects.decode import decode
+from ingress_controller.sources.documents import read_yaml
+from ingress_controller.sources.manifests import Location, ManifestFolders, Scan
+from ingress_controller.store import KubernetesObject, ObjectChange, ObjectKey, key_of
+from ingress_controller.supervisor.workers import Supervisor
+from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
+from ingress_controller.translate.options import Options
+from ingress_controller.translate.translator import Translator
+from router.model.snapshot import Delta, Snapshot
+from tests.harness.program import endpoint_slice, ingress, service
+from tests.harness.waiting import until
+
+UPSTREAM = "test/shop:80"
+BROKEN = Diagnostic(
+    code=DiagnosticCode.FILE_MALFORMED,
+    severity="error",
+    object=ObjectKey("File", "", "a.yaml"),
+    message="the file is broken",
+    consequence="nothing of it is served",
+    remedy="repair it",
+    file="a.yaml",
+    line=3,
+)
+
+Step = Scan | Exception
+
+
+def objects(*texts: str) -> tuple[ObjectChange, ...]:
+    changes = []
+    for text in texts:
+        for document in read_yaml(text.encode()).documents:
+            item = cast(KubernetesObject, decode(document.value))
+            changes.append(ObjectChange(key_of(item), item))
+    return tuple(changes)
+
+
+def gone(name: str) -> tuple[ObjectChange, ...]:
+    return (ObjectChange(ObjectKey("EndpointSlice", "test", name), None),)
+
+
+class Folders:
+    """Gives one scripted scan after another, and then nothing new."""
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        self._steps = list(steps)
+        self._diagnostics: tuple[Diagnostic, ...] = ()
+
+    def scan(self) -> Scan:
+        if not self._steps:
+            return Scan((), self._diagnostics)
+        step = self._steps.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        self._diagnostics = step.diagnostics
+        return step
+
+    def location(self, key: ObjectKey) -> Location | None:
+        return Location("some.yaml", 7) if key.kind == "Ingress" else None
+
+
+class Published:
+    """Takes the place of the supervisor."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+        self.deltas: list[Delta | None] = []
+
+    def publish(self, snapshot: Snapshot, delta: Delta | None) -> None:
+        self.snapshots.append(snapshot)
+        self.deltas.append(delta)
+
+    def endpoints(self) -> list[int]:
+        """How many endpoints the sample upstream had in each published snapshot."""
+        return [len(each.endpoints[UPSTREAM].endpoints) for each in self.snapshots]
+
+
+@asynccontextmanager
+async def looping(*steps: Step) -> AsyncIterator[tuple[Published, Callable[[], str]]]:
+    published, stream = Published(), StringIO()
+    log = Log("text", "debug", stream)
+    loop = ControlLoop(
+        cast(ManifestFolders, Folders(steps)),
+        Translator(Options(allow_local_endpoints=True)),
+        cast(Supervisor, published),
+        log,
+    )
+    running = asyncio.create_task(loop.run())
+    try:
+        yield published, stream.getvalue
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        log.close()
+
+
+async def test_an_empty_folder_is_a_complete_snapshot() -> None:
+    async with looping(Scan((), ())) as (published, _):
+        await until(lambda: published.snapshots, "a snapshot")
+        assert published.deltas == [None]
+
+
+async def test_the_first_snapshot_has_everything_and_later_ones_are_deltas() -> None:
+    first = objects(service("shop", 8000), ingress("one", "one.test"))
+    second = objects(ingress("two", "two.test"))
+    async with looping(Scan(first, ()), Scan(second, ())) as (published, log):
+        await until(lambda: len(published.snapshots) == 2, "a second one")
+        assert published.deltas[0] is None
+        delta = published.deltas[1]
+        assert delta is not None
+        assert list(delta.hosts["default"]) == ["two.test"]
+        await until(lambda: "a new snapshot is published version=2 hosts=1" in log(), "a line")
+
+
+async def test_a_slice_deleted_and_soon_replaced_never_empties_the_set() -> None:
+    """F-16: the deletion waits for its successor."""
+    first = objects(
+        service("shop"), ingress("one", "one.test"), endpoint_slice("old", "shop", 8000)
+    )
+    new = objects(endpoint_slice("new", "shop", 8001))
+    async with looping(Scan(first, ()), Scan(gone("old"), ()), Scan(new, ())) as (published, _):
+        await until(
+            lambda: (
+                published.snapshots
+                and published.snapshots[-1].endpoints[UPSTREAM].endpoints[0].port == 8001
+            ),
+            "the new endpoint",
+        )
+        assert published.endpoints() == [1, 1]
+
+
+async def test_a_slice_deleted_for_good_empties_the_set_after_a_second() -> None:
+    first = objects(
+        service("shop"), ingress("one", "one.test"), endpoint_slice("old", "shop", 8000)
+    )
+    async with looping(Scan(first, ()), Scan(gone("old"), ())) as (published, _):
+        await until(lambda: published.snapshots and published.endpoints()[-1] == 0, "an empty set")
+        assert published.endpoints() == [1, 0]
+
+
+async def test_diagnostics_are_logged_once_when_they_appear_and_when_they_go() -> None:
+    async with looping(Scan((), ()), Scan((), (BROKEN,)), Scan((), (BROKEN,)), Scan((), ())) as (
+        _,
+        log,
+    ):
+        await until(lambda: "no longer: the file is broken" in log(), "it went")
+        lines = [line for line in log().splitlines() if "error   the file is broken" in line]
+        assert len(lines) == 1
+        assert "file=a.yaml:3" in lines[0]
+        assert 'remedy="repair it"' in lines[0]
+
+
+async def test_a_failed_scan_is_logged_and_the_next_one_is_taken() -> None:
+    first = objects(service("shop", 8000), ingress("one", "one.test"))
+    async with looping(ValueError("a defect"), Scan(first, ())) as (published, log):
+        await until(lambda: published.snapshots, "a snapshot")
+        assert published.endpoints() == [1]
+        assert "reading the manifests failed" in log()
+        assert "ValueError: a defect" in log()
+
+
+async def test_a_diagnostic_of_the_translation_says_where_the_object_stands() -> None:
+    first = objects(ingress("one", "one.test", service="missing"))
+    async with looping(Scan(first, ())) as (_, log):
+        await until(lambda: "code=service-missing" in log(), "the diagnostic")
+        (line,) = [line for line in log().splitlines() if "code=service-missing" in line]
+        assert 'object="Ingress test/one"' in line
+        assert "file=some.yaml:7" in line

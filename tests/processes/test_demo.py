@@ -1,0 +1,81 @@
+"""`ingress-controller demo`: everything it prints works, and nothing is left behind."""
+
+import itertools
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.program import Program
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Program]:
+    with Program("demo", "--http-port", "0", "--admin-port", "0") as program:
+        program.until(lambda: any(x.startswith("Ready") for x in program.output), "Ready")
+        yield program
+        processes = program.worker_pids()
+        assert program.end(signal.SIGINT) == 130
+        assert [pid for pid in processes if Path(f"/proc/{pid}").exists()] == []
+
+
+def curl_lines(demo: Program) -> dict[str, str]:
+    """Each printed curl line by the sentence above it."""
+    lines = demo.output
+    return {
+        above.removeprefix("# "): line
+        for above, line in itertools.pairwise(lines)
+        if line.startswith("curl")
+    }
+
+
+def run(line: str) -> str:
+    done = subprocess.run(
+        shlex.split(line), capture_output=True, timeout=30, check=False, env={**os.environ}
+    )
+    assert done.returncode == 0, (line, done.stderr)
+    return done.stdout.decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("a Prefix path", '"backend": "shop-'),
+        ("an Exact path", '"backend": "cart-1"'),
+        ("one element more", '"backend": "shop-'),
+        ("a wildcard host", '"backend": "tenants-1"'),
+        ("a host that nobody claims", '"backend": "welcome-1"'),
+        ("a Service without endpoints", "Retry-After"),
+        ("a slow answer", '"backend": "live-1"'),
+        ("an upload", '"body_bytes": 9'),
+        ("server-sent events", "data: event 3 from live-1"),
+        ("a chunked answer", "3 line 3 from live-1"),
+        ("a WebSocket", "hello from live-1"),
+        ("why a request goes", "shop.example"),
+        ("everything that is served", "shop.example"),
+        ("for Prometheus", "ingress_requests_total"),
+    ],
+)
+def test_a_curl_line_works_and_shows_what_it_says(
+    demo: Program, sentence: str, expected: str
+) -> None:
+    (line,) = [line for text, line in curl_lines(demo).items() if text.startswith(sentence)]
+    assert expected in run(line)
+
+
+def test_every_curl_line_succeeds(demo: Program) -> None:
+    lines = curl_lines(demo).values()
+    assert len(lines) >= 14
+    for line in lines:
+        assert run(line)
+
+
+def test_several_endpoints_answer_in_turn(demo: Program) -> None:
+    (line,) = [line for text, line in curl_lines(demo).items() if "answer in turn" in text]
+    answers = [run(line) for _ in range(4)]
+    assert sum('"shop-1"' in answer for answer in answers) == 2
+    assert sum('"shop-2"' in answer for answer in answers) == 2
