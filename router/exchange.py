@@ -18,7 +18,7 @@ from router.forward.response import (
     upgrade_head,
 )
 from router.forward.retry import may_try_again
-from router.http.answers import CONTINUE, answer, fault_answer, options_answer
+from router.http.answers import CONTINUE, fault_answer, options_answer
 from router.http.chunked import LAST_CHUNK, chunk, last_chunk
 from router.http.decoders import ResponseDecoder
 from router.http.faults import (
@@ -31,7 +31,6 @@ from router.http.faults import (
     NO_ENDPOINT,
     NO_ROUTE,
     POOL_FULL,
-    UNSERVABLE,
     UPSTREAM_CLOSED,
     Fault,
     Side,
@@ -39,7 +38,7 @@ from router.http.faults import (
 from router.http.fields import Field
 from router.http.head import RequestHead, ResponseHead
 from router.match.paths import PathRefused, canonical_path
-from router.model.snapshot import Answer, HostSetName
+from router.model.snapshot import HostSetName
 from router.pool import PooledConnection, Target, UpstreamPool
 from router.runtime import BoundRoute, Runtime
 
@@ -120,6 +119,7 @@ class Exchange:
         "_request_id",
         "_request_line_sent",
         "_resent",
+        "_reused",
         "_response",
         "_rt",
         "_sent",
@@ -158,6 +158,7 @@ class Exchange:
         self._request_id = b""
         self._request_line_sent = False
         self._resent = False
+        self._reused = False
         self._body: list[bytes] | None = []
         self._body_size = 0
         self.bytes_received = 0
@@ -193,8 +194,6 @@ class Exchange:
         if limit and head.content_length > limit:
             self.fail(BODY_TOO_LARGE)
             return
-        if head.expects_continue and head.has_body:
-            self._client.write(CONTINUE)
         self._attempt()
 
     def _match(self, head: RequestHead) -> Fault | None:
@@ -216,10 +215,9 @@ class Exchange:
             return NO_ROUTE
         self.route = route
         self._path = path.forward
-        action = route.route.action
-        if isinstance(action, Answer):
-            self._reason = action.reason
-            return UNSERVABLE
+        if route.answer is not None:
+            self._reason = route.reason
+            return route.answer
         self._pool = route.pool()
         return None if self._pool is not None else NO_ENDPOINT
 
@@ -279,8 +277,13 @@ class Exchange:
             host=host,
             forwarding=self._client.forwarding.lines(head, host, self._request_id),
         )
+        if head.expects_continue and head.has_body:
+            # RFC 9110 10.1.1: asked for only now that somebody is there to take the body.
+            head.expects_continue = False
+            self._client.write(CONTINUE)
         self._upstream = upstream
         self._request_line_sent = True
+        self._reused = reused
         self._upstream_started = self._started if self._tries == 1 and reused else rt.clock()
         upstream.begin(self)
         upstream.decoder.expect(head.method)
@@ -488,11 +491,12 @@ class Exchange:
             method=self._head.method,
             sent=self._request_line_sent,
             replayable=self._body is not None and self._body_size <= KEPT_BODY,
+            reused=self._reused,
             resent=self._resent,
             tries=self._tries,
             max_tries=self._rt.limits.upstream_tries,
         ):
-            self._resent = self._resent or fault is UPSTREAM_CLOSED
+            self._resent = self._resent or fault in (UPSTREAM_CLOSED, BAD_ANSWER)
             if target is not None:
                 self._tried.append(target)
             self._rt.counters.retries += 1
@@ -513,16 +517,20 @@ class Exchange:
         keep_alive = (
             not fault.closes
             and self._head.keep_alive
-            and self.request_done_or_empty()
+            and self._request_ends_soon()
             and self._client.may_keep_alive()
         )
         self._write_answer(fault, keep_alive=keep_alive)
         self._finish()
         self._client.exchange_over(keep_alive=keep_alive)
 
-    def request_done_or_empty(self) -> bool:
-        """Whether nothing of the request is still to come from the client."""
-        return self.request_done or not self._head.has_body
+    def _request_ends_soon(self) -> bool:
+        """Whether the connection can live on: what is still to come of the request is little,
+        and sure to come (a client that waits for 100 may never send it)."""
+        head = self._head
+        if self.request_done or not head.has_body:
+            return True
+        return 0 < head.content_length <= KEPT_BODY and not head.expects_continue
 
     def _write_answer(self, fault: Fault, *, keep_alive: bool) -> None:
         rt = self._rt
@@ -531,20 +539,15 @@ class Exchange:
         line = self._connection_line(keep_alive=keep_alive)
         with_body = head.method != b"HEAD"
         request_id = self._request_id.decode("latin-1")
-        if fault is UNSERVABLE:
-            message = answer(
-                status=fault.status,
-                sentence=fault.sentence,
+        self._client.write(
+            fault_answer(
+                fault,
                 request_id=request_id,
                 fixed=fixed,
                 keep_alive=line,
                 with_body=with_body,
             )
-        else:
-            message = fault_answer(
-                fault, request_id=request_id, fixed=fixed, keep_alive=line, with_body=with_body
-            )
-        self._client.write(message)
+        )
 
     def _connection_line(self, *, keep_alive: bool) -> bytes:
         if not keep_alive:
@@ -553,7 +556,7 @@ class Exchange:
 
     def _answer_options(self) -> None:
         keep_alive = (
-            self._head.keep_alive and self.request_done_or_empty() and self._client.may_keep_alive()
+            self._head.keep_alive and self._request_ends_soon() and self._client.may_keep_alive()
         )
         rt = self._rt
         self._status = 204

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from router.accesslog import AccessLog
 from router.counters import RouteCounters, WorkerCounters
 from router.forward.identity import TrustedProxies
+from router.http.faults import UNSERVABLE, Fault
 from router.http.fields import (
     REQUEST_KINDS,
     REQUEST_PREFIXES,
@@ -18,7 +20,7 @@ from router.match.table import Table
 from router.model.apply import apply_delta
 from router.model.limits import Limits
 from router.model.origin import RouteLabel
-from router.model.snapshot import Delta, Forward, HostPattern, Route, Snapshot
+from router.model.snapshot import Answer, Delta, Forward, HostPattern, Route, Snapshot
 from router.model.upstreams import EndpointSet
 from router.model.wire import Options
 from router.pool import UpstreamPool
@@ -31,7 +33,7 @@ _REMEMBERED_HOSTS = 4096
 class BoundRoute:
     """A route with what a worker keeps for it: counters and live upstreams."""
 
-    __slots__ = ("_current", "counters", "pools", "route", "weights")
+    __slots__ = ("_current", "answer", "counters", "pools", "reason", "route", "weights")
 
     def __init__(
         self, route: Route, counters: RouteCounters, pools: tuple[UpstreamPool, ...]
@@ -40,6 +42,12 @@ class BoundRoute:
         self.counters = counters
         self.pools = pools
         action = route.action
+        self.answer: Fault | None = None
+        """What is answered without an upstream."""
+        self.reason = ""
+        if isinstance(action, Answer):
+            self.answer = replace(UNSERVABLE, status=action.status)
+            self.reason = action.reason
         self.weights = (
             tuple(backend.weight for backend in action.backends)
             if isinstance(action, Forward)

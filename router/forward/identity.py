@@ -75,6 +75,15 @@ def _literal(entry: str) -> str | None:
     elif entry.count(":") == 1:
         entry = entry.partition(":")[0]
     try:
-        return str(ip_address(entry))
+        return plain_address(entry)
     except ValueError:
         return None
+
+
+def plain_address(address: str) -> str:
+    """An address in its usual form; IPv4 mapped into IPv6 (dual-stack sockets) as IPv4.
+
+    Raises ValueError when it is no address.
+    """
+    ip = ip_address(address)
+    return str(getattr(ip, "ipv4_mapped", None) or ip)

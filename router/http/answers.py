@@ -1,4 +1,4 @@
-"""Answers that we make ourselves: a fault, or what a route says without an upstream."""
+"""Answers that we make ourselves."""
 
 from http import HTTPStatus
 
@@ -25,22 +25,17 @@ def standard_reason(status: int) -> bytes:
         return b""
 
 
-def answer(
-    *,
-    status: int,
-    sentence: str,
-    request_id: str,
-    fixed: bytes,
-    keep_alive: bytes,
-    with_body: bool,
+def fault_answer(
+    fault: Fault, *, request_id: str, fixed: bytes, keep_alive: bytes, with_body: bool
 ) -> bytes:
     """A complete answer with a short text for people.
 
     ``fixed`` are the Server and Date lines, ``keep_alive`` the Connection line or nothing;
     ``with_body`` is False when the request was HEAD.
     """
+    status = fault.status
     reason = standard_reason(status)
-    text = f"{status} {reason.decode('ascii')}\n{sentence}\n"
+    text = f"{status} {reason.decode('ascii')}\n{fault.sentence}\n"
     if request_id:
         text += f"Request ID: {request_id}\n"
     body = text.encode()
@@ -61,20 +56,6 @@ def answer(
     if with_body:
         lines.append(body)
     return b"".join(lines)
-
-
-def fault_answer(
-    fault: Fault, *, request_id: str, fixed: bytes, keep_alive: bytes, with_body: bool
-) -> bytes:
-    """The answer for a fault."""
-    return answer(
-        status=fault.status,
-        sentence=fault.sentence,
-        request_id=request_id,
-        fixed=fixed,
-        keep_alive=keep_alive,
-        with_body=with_body,
-    )
 
 
 def options_answer(*, fixed: bytes, keep_alive: bytes) -> bytes:

@@ -48,6 +48,8 @@ class ClientConnection(asyncio.Protocol):
         self._reading = True
         self._paused = False
         self._lingered = -1
+        self._discarding = False
+        """The rest of a request's body that was answered early is thrown away."""
         self._unsent = 0
         self._last_read = 0.0
         self._window_start = 0.0
@@ -57,17 +59,17 @@ class ClientConnection(asyncio.Protocol):
     # -- the transport's calls -----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or True  # noqa: S101
         self._transport = transport  # type: ignore[assignment]  # uvloop's own class
         self.write = transport.write  # type: ignore[attr-defined]  # uvloop's own class
         hub = self._hub
         rt = self._rt
+        admitted = hub.admit()
         hub.timed.add(self)
         hub.clients.add(self)
         rt.counters.connections += 1
         peer = transport.get_extra_info("peername")
         self.forwarding = Forwarding(
-            peer=peer[0] if peer else "unknown",
+            peer=_plain(peer[0]) if peer else "unknown",
             proto=self._listener.protocol,
             port=self._listener.published_port,
             proxies=rt.proxies,
@@ -80,7 +82,7 @@ class ClientConnection(asyncio.Protocol):
         self._opened = rt.now
         self.deadline = rt.now + limits.header_timeout
         self._transport.set_write_buffer_limits(high=BUFFER)
-        if not hub.admit():
+        if not admitted:
             rt.counters.refused_connections += 1
             self._answer(OVERLOADED)
 
@@ -157,7 +159,12 @@ class ClientConnection(asyncio.Protocol):
 
     def request_end(self, trailers: list[Field]) -> None:
         exchange = self._exchange
-        if exchange is not None and not exchange.request_done:
+        if exchange is None:
+            if self._discarding:
+                self._discarding = False
+                self.deadline = self._rt.now + self._rt.limits.keepalive_timeout
+                self._decoder.next()
+        elif not exchange.request_done:
             exchange.request_end(trailers)
             if not self._paused:
                 self.deadline = NEVER
@@ -215,8 +222,12 @@ class ClientConnection(asyncio.Protocol):
         if not keep_alive:
             self._end(unread=self._decoder.in_body)
             return
-        self.deadline = self._rt.now + self._rt.limits.keepalive_timeout
         self.resume_reading()
+        if self._decoder.in_body:
+            self._discarding = True
+            self.deadline = self._rt.now + self._rt.limits.body_timeout
+            return
+        self.deadline = self._rt.now + self._rt.limits.keepalive_timeout
         self._decoder.next()
 
     def exchange_cut(self, *, reset: bool) -> None:
@@ -270,6 +281,7 @@ class ClientConnection(asyncio.Protocol):
             self._exchange is None
             and self._tunnel is None
             and self._lingered < 0
+            and not self._discarding
             and not self._decoder.in_head
         )
 
@@ -372,6 +384,11 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None:
             exchange.broke()
         self._transport.close()
+
+
+def _plain(peer: str) -> str:
+    """An IPv4 client of a dual-stack socket by its IPv4 address."""
+    return peer[7:] if peer.startswith("::ffff:") and "." in peer else peer
 
 
 def _refused_record(at: float, forwarding: Forwarding, fault: Fault) -> AccessRecord:

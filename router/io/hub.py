@@ -71,7 +71,7 @@ class Hub:
 
     def admit(self) -> bool:
         """Whether one more client may connect; makes room by closing the longest idle ones."""
-        if len(self.clients) <= self.max_clients:
+        if len(self.clients) < self.max_clients:
             return True
         idle = sorted(
             (client for client in self.clients if client.is_idle()),
