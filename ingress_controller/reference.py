@@ -6,7 +6,7 @@ file with what this prints: it cannot grow old.
 
 from collections.abc import Iterator
 
-from ingress_controller.admin.metrics import METRICS
+from ingress_controller.admin.metrics import METRICS, WORKER_COUNTERS, WORKER_GAUGES, WORKER_PREFIX
 from ingress_controller.cli import EPILOG
 from ingress_controller.flags import Flag, flags_of, show
 from ingress_controller.settings import TOPICS
@@ -41,12 +41,14 @@ def _lines() -> Iterator[str]:
     yield ""
     yield "## Metrics"
     yield ""
-    yield "What workers count beside these appears as `ingress_worker_NAME`."
-    yield ""
     yield "| metric | labels | meaning |"
     yield "|---|---|---|"
     for name, (labels, text) in METRICS.items():
         yield _row(f"`{name}`", ", ".join(labels), text)
+    for name, text in WORKER_COUNTERS.items():
+        yield _row(f"`{WORKER_PREFIX}{name}_total`", "code" if name == "fault" else "", text)
+    for name, text in WORKER_GAUGES.items():
+        yield _row(f"`{WORKER_PREFIX}{name}`", "worker", text)
     yield ""
     yield "## Codes of diagnostics"
     yield ""

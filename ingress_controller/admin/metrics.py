@@ -60,6 +60,24 @@ METRICS: Mapping[str, tuple[Labels, str]] = {
     "ingress_log_lines_dropped_total": ((), "Lines of the control log that nobody read in time."),
 }
 
+WORKER_PREFIX = "ingress_worker_"
+WORKER_COUNTERS: Mapping[str, str] = {
+    "connections": "Client connections accepted.",
+    "refused_connections": "Client connections closed at once, because of --max-connections.",
+    "retries": "Requests sent again, or to another endpoint.",
+    "upgrades": "Connections that became WebSockets or other tunnels.",
+    "fault": "Requests that we had to answer or cut ourselves, by the code in the access log.",
+    "underscore_fields_dropped": "Header fields dropped because of an underscore in their name.",
+    "access_log_lines_dropped": "Lines of the access log that nobody read in time.",
+}
+WORKER_GAUGES: Mapping[str, str] = {
+    "client_connections": "Client connections that are open.",
+    "upstream_connections": "Connections to endpoints that are open.",
+    "open_exchanges": "Requests that are being answered.",
+}
+SHOWN_ELSEWHERE = frozenset({"snapshot_version"})
+"""Gauges of workers that are known from their acknowledgements, too."""
+
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is shown, as it is at one moment."""
@@ -152,22 +170,24 @@ class StateCollector(Collector):
         yield _counter("ingress_log_lines_dropped_total", {(): state.log_lines_dropped})
 
     def _reported(self) -> Iterator[Metric]:
-        """What the workers count beside requests, under the names that they give."""
+        """What workers report beside requests, under the names that they give."""
         counters: dict[str, CounterMetricFamily] = {}
         for name, count in sorted(self._state.counters.items()):
             base, dot, code = name.partition(".")
             if base not in counters:
-                text = f"Reported by the workers: {base.replace('_', ' ')}, since the start."
+                text = WORKER_COUNTERS.get(base, "Reported by the workers.")
                 labels = ("code",) if dot else ()
-                counters[base] = CounterMetricFamily(f"ingress_worker_{base}", text, labels=labels)
+                counters[base] = CounterMetricFamily(WORKER_PREFIX + base, text, labels=labels)
             counters[base].add_metric((code,) if dot else (), count)
+        gauges: dict[str, GaugeMetricFamily] = {}
+        for slot, reported in sorted(self._state.gauges.items()):
+            for name in sorted(reported.keys() - SHOWN_ELSEWHERE):
+                if name not in gauges:
+                    text = WORKER_GAUGES.get(name, "Reported by the workers.")
+                    gauges[name] = GaugeMetricFamily(WORKER_PREFIX + name, text, labels=("worker",))
+                gauges[name].add_metric((str(slot),), reported[name])
         yield from counters.values()
-        sums: Counter[str] = Counter()
-        for gauges in self._state.gauges.values():
-            sums.update(gauges)
-        for name, value in sorted(sums.items()):
-            text = f"Reported by the workers: {name.replace('_', ' ')}, now, of all together."
-            yield GaugeMetricFamily(f"ingress_worker_{name}", text, value=value)
+        yield from gauges.values()
 
 
 def render(state: State) -> bytes:

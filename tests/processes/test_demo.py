@@ -4,11 +4,13 @@ import itertools
 import os
 import shlex
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from tests.harness.program import Program
 
@@ -79,3 +81,19 @@ def test_several_endpoints_answer_in_turn(demo: Program) -> None:
     answers = [run(line) for _ in range(4)]
     assert sum('"shop-1"' in answer for answer in answers) == 2
     assert sum('"shop-2"' in answer for answer in answers) == 2
+
+
+@pytest.mark.parametrize("size", [1, 200, 70_000])
+def test_a_websocket_echoes_through_the_proxy(demo: Program, size: int) -> None:
+    """Each of the three forms of a frame's length (RFC 6455 section 5.2)."""
+    where, _, port = demo.http.rpartition(":")
+    with (
+        socket.create_connection((where, int(port)), timeout=10) as connection,
+        connect("ws://shop.example/live/ws", sock=connection, compression=None) as talk,
+    ):
+        assert talk.recv(timeout=10) == "hello from live-1\n"
+        talk.send("x" * size)
+        assert talk.recv(timeout=10) == "x" * size
+        talk.send(b"y" * size)
+        assert talk.recv(timeout=10) == b"y" * size
+        assert talk.ping().wait(timeout=10)

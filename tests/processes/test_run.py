@@ -200,7 +200,7 @@ def in_background(address: str, path: str) -> tuple[threading.Thread, list[Answe
 
 def open_exchanges(program: Program) -> bool:
     body = ask(program.admin, "/metrics").body
-    return b"ingress_worker_open_exchanges 1.0" in body
+    return b'ingress_worker_open_exchanges{worker="0"} 1.0' in body
 
 
 def test_sigterm_finishes_what_runs_and_accepts_for_a_while(folder: Path) -> None:
