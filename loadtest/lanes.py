@@ -7,6 +7,7 @@ only as far as it must: the status line, and where the answer ends. Every loop e
 
 import contextlib
 import errno
+import itertools
 import select
 import socket
 import time
@@ -18,6 +19,9 @@ from loadtest.backend import LARGE_BODY, SMALL_BODY
 
 HOST: Final = "bench.example"
 """The host that every proxy has a rule for."""
+
+VARIANTS: Final = 5000
+"""Different requests that take turns, so that no proxy sees the same bytes again and again."""
 
 _EVENTS = 256
 _TICK = 0.05  # seconds of one wait for events, so that a deadline is seen in silence too
@@ -36,28 +40,49 @@ def request(method: str, path: str, *fields: str) -> bytes:
 
 SMALL: Final = request("GET", "/small", *_BROWSER_FIELDS.splitlines())
 
-FORTY_FIELDS: Final = request(
-    "GET",
-    "/small",
-    *_BROWSER_FIELDS.splitlines(),
-    "Accept-Language: en-GB,en;q=0.7,de;q=0.3",
-    "Accept-Encoding: gzip, deflate, br, zstd",
-    "Referer: https://bench.example/catalogue/shoes?page=3&sort=price",
-    "Cookie: session=1f0c6f4be0f14f86b1ae6d2f1a3f6c1d; theme=dark; basket=0192837465",
-    "Authorization: Bearer eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl",
-    "Cache-Control: no-cache",
-    "Pragma: no-cache",
-    "DNT: 1",
-    "Sec-Fetch-Dest: document",
-    "Sec-Fetch-Mode: navigate",
-    "Sec-Fetch-Site: same-origin",
-    "Sec-Fetch-User: ?1",
-    "Upgrade-Insecure-Requests: 1",
-    "Priority: u=0, i",
-    "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    *(f"X-Application-Field-{number:02}: value of field number {number}" for number in range(22)),
-)
-"""What a browser and an application in front send: with Host, 40 fields, about 2 kB."""
+
+def small_requests() -> list[bytes]:
+    """Requests of four fields that differ in their query."""
+    fields = _BROWSER_FIELDS.splitlines()
+    return [
+        request("GET", f"/small?page={n}", *fields, f"X-Session: {n:032x}") for n in range(VARIANTS)
+    ]
+
+
+def forty_field_requests() -> list[bytes]:
+    """What a browser and an application in front send: with Host, 40 fields, about 2 kB.
+
+    The query and five of the fields differ from request to request.
+    """
+    fields = (
+        *_BROWSER_FIELDS.splitlines(),
+        "Accept-Language: en-GB,en;q=0.7,de;q=0.3",
+        "Accept-Encoding: gzip, deflate, br, zstd",
+        "Cache-Control: no-cache",
+        "Pragma: no-cache",
+        "DNT: 1",
+        "Sec-Fetch-Dest: document",
+        "Sec-Fetch-Mode: navigate",
+        "Sec-Fetch-Site: same-origin",
+        "Sec-Fetch-User: ?1",
+        "Upgrade-Insecure-Requests: 1",
+        "Priority: u=0, i",
+        *(f"X-Application-Field-{n:02}: value of field number {n}" for n in range(20)),
+    )
+    return [
+        request(
+            "GET",
+            f"/small?page={n}",
+            *fields,
+            f"Referer: https://bench.example/catalogue/shoes?page={n - 1}&sort=price",
+            f"Cookie: session={n:032x}; theme=dark; basket=0192837465",
+            "Authorization: Bearer eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl",
+            f"traceparent: 00-{n:032x}-b7ad6b7169203331-01",
+            f"X-Request-Start: t=1764000000{n:06}",
+            f"X-Session: {n:032x}",
+        )
+        for n in range(VARIANTS)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +173,14 @@ class Lane(ABC):
 class _SmallAnswers(Lane):
     """What the lanes with the 96-byte answer share."""
 
-    head: bytes
-
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, requests: list[bytes]) -> None:
         super().__init__(port)
         self._parts: dict[int, bytes] = {}
+        self._next = itertools.cycle(requests).__next__
 
     def _begin(self, fd: int, connection: socket.socket) -> None:
         self._parts.pop(fd, None)
-        connection.send(self.head)
+        connection.send(self._next())
 
     def _complete(self, fd: int, data: bytes) -> bool:
         """Whether an answer is complete with this data; counts it."""
@@ -177,21 +201,25 @@ class KeepAlive(_SmallAnswers):
     """One small request after the other on every connection."""
 
     title = "small keep-alive"
-    head = SMALL
+
+    def __init__(self, port: int, requests: list[bytes] | None = None) -> None:
+        super().__init__(port, requests or small_requests())
 
     def _ready(self, fd: int, connection: socket.socket, mask: int) -> None:
         data = connection.recv(16384)
         if not data:
             self._reconnect(fd)
         elif self._complete(fd, data):
-            connection.send(self.head)
+            connection.send(self._next())
 
 
 class FortyFields(KeepAlive):
-    """The same with a request of 40 header fields."""
+    """The same with requests of 40 header fields."""
 
     title = "40 header fields"
-    head = FORTY_FIELDS
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port, forty_field_requests())
 
 
 class NewConnection(_SmallAnswers):
@@ -199,7 +227,10 @@ class NewConnection(_SmallAnswers):
 
     title = "new connection per request"
     connections = 32
-    head = request("GET", "/small", *_BROWSER_FIELDS.splitlines(), "Connection: close")
+
+    def __init__(self, port: int) -> None:
+        closing = (b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        super().__init__(port, [small.replace(*closing) for small in small_requests()])
 
     def _ready(self, fd: int, connection: socket.socket, mask: int) -> None:
         data = connection.recv(16384)

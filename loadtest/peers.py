@@ -506,6 +506,7 @@ def ours(setting: Setting) -> Command:
             *("--http-port", str(setting.port)),
             *("--admin-port", str(setting.admin_port)),
             *("--access-log", str(setting.log)),
+            *("--drain-accept", "0", "--drain-timeout", "1"),
         ],
     )
 

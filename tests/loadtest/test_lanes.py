@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from loadtest import compare
-from loadtest.lanes import FORTY_FIELDS, LANES, KeepAlive
+from loadtest.lanes import LANES, KeepAlive, forty_field_requests
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +30,7 @@ def test_every_answer_is_counted_and_none_is_wrong(name: str, backend_port: int)
 
 
 def test_an_answer_of_another_status_is_a_failure(backend_port: int) -> None:
-    class Astray(KeepAlive):
-        head = b"GET /nowhere HTTP/1.1\r\nHost: bench.example\r\n\r\n"
-        connections = 1
-
-    lane = Astray(backend_port)
+    lane = KeepAlive(backend_port, [b"GET /nowhere HTTP/1.1\r\nHost: bench.example\r\n\r\n"])
     with contextlib.closing(lane):
         lane.open()
         count = lane.run(0.1)
@@ -43,5 +39,8 @@ def test_an_answer_of_another_status_is_a_failure(backend_port: int) -> None:
     assert count.failures > 0
 
 
-def test_the_large_head_has_forty_fields() -> None:
-    assert FORTY_FIELDS.count(b"\r\n") == 1 + 40 + 1
+def test_the_large_heads_have_forty_fields_and_differ() -> None:
+    heads = forty_field_requests()
+
+    assert {head.count(b"\r\n") for head in heads} == {1 + 40 + 1}
+    assert len(set(heads)) == len(heads)
