@@ -1,6 +1,7 @@
 """A keep-alive request costs the kernel two reads, two writes and two waits, and nothing else."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,8 @@ from loadtest import compare, cpu, peers, syscalls
 
 REQUESTS = 2000
 
-# Rare calls of the time around: timers, one batch of log lines in 256 requests, one report a
-# second. One call in twenty requests is far below the one call a request that this test is for.
-SLACK = REQUESTS // 20
+PER_SECOND = 60
+"""Calls of timers: four ticks a second, each with a batch of log lines for the writing thread."""
 
 
 @pytest.fixture
@@ -37,7 +37,9 @@ def test_a_keep_alive_request_takes_two_reads_and_two_writes(worker: peers.Proxy
     syscalls.one_after_the_other(worker.port, 100)
     try:
         with syscalls.counted(syscalls.workers(worker)) as calls:
+            began = time.monotonic()
             syscalls.one_after_the_other(worker.port, REQUESTS)
+            seconds = time.monotonic() - began
     except syscalls.CannotTrace as reason:
         pytest.skip(str(reason))
 
@@ -46,7 +48,9 @@ def test_a_keep_alive_request_takes_two_reads_and_two_writes(worker: peers.Proxy
 
     known = syscalls.READS | syscalls.WRITES | syscalls.WAITS
     others = {name: count for name, count in calls.items() if name not in known}
-    assert 2 * REQUESTS <= total(syscalls.READS) <= 2 * REQUESTS + SLACK, calls
-    assert 2 * REQUESTS <= total(syscalls.WRITES) <= 2 * REQUESTS + SLACK, calls
-    assert total(syscalls.WAITS) <= 2 * REQUESTS + SLACK, calls
-    assert sum(others.values()) <= SLACK, others
+    # a call in twenty requests is far below the one call a request that this test is for
+    slack = REQUESTS // 20 + PER_SECOND * seconds
+    assert 2 * REQUESTS <= total(syscalls.READS) <= 2 * REQUESTS + slack, calls
+    assert 2 * REQUESTS <= total(syscalls.WRITES) <= 2 * REQUESTS + slack, calls
+    assert total(syscalls.WAITS) <= 2 * REQUESTS + slack, calls
+    assert sum(others.values()) <= slack, others
