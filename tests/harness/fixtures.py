@@ -1,10 +1,22 @@
 """Pytest fixtures on the harness; `tests/conftest.py` makes them known everywhere."""
 
+import resource
 from collections.abc import Iterator
 
 import pytest
 
 from tests.harness.edge import HURRIED, Edge, edge
+
+DESCRIPTORS = 16384
+
+
+@pytest.fixture(scope="session", autouse=True)
+def enough_descriptors() -> None:
+    """Tests with thousands of connections need more than the usual 1024; workers inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < DESCRIPTORS:
+        most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 @pytest.fixture(scope="session")

@@ -97,7 +97,6 @@ class Worker:
         limits: Limits | None = None,
         options: wire.Options = QUIET,
         stdout: int | IO[bytes] | None = None,
-        descriptors: int = 0,
     ) -> None:
         self.messages: list[wire.FromWorker] = []
         """Everything that the worker said, Stats and LogLine too."""
@@ -106,7 +105,6 @@ class Worker:
         self._changed = threading.Condition()
         self._limits = limits or Limits()
         self._options = options
-        self._descriptors = descriptors
         self._stdout = stdout
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
@@ -121,9 +119,6 @@ class Worker:
         self._listening, self._control = listening, ours
         self.address: tuple[str, int] = listening.getsockname()[:2]
         command = [sys.executable, "-m", "router.worker", "--control-fd", str(theirs.fileno())]
-        if self._descriptors:
-            limit = f'ulimit -n {self._descriptors} && exec "$@"'
-            command = ["/bin/sh", "-c", limit, "sh", *command]
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -246,7 +241,11 @@ class Worker:
         """Send SIGTERM to this one process."""
         os.kill(self.pid, signal.SIGTERM)
 
-    def suspend_control(self) -> None:
+    def interrupt(self) -> None:
+        """Send SIGINT to this one process, as a terminal does to all."""
+        os.kill(self.pid, signal.SIGINT)
+
+    def close_control(self) -> None:
         """Close the control channel: the control process is dead."""
         assert self._control is not None
         self._control.shutdown(socket.SHUT_RDWR)
