@@ -34,7 +34,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/ingress-controller demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
