@@ -6,7 +6,7 @@ the endpoint sets of its Service; no route is looked at. A change of an IngressC
 rare, asks anew about every Ingress's class, and reads only those that are ours now and were not.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from ingress_controller.objects.meta import ObjectKey
@@ -28,6 +28,7 @@ from ingress_controller.translate.endpoint_sets import EndpointSets
 from ingress_controller.translate.ingress import Claim, IngressReading, backend_field, read_ingress
 from ingress_controller.translate.options import Options
 from ingress_controller.translate.services import Problem
+from router.match.hosts import host_pattern
 from router.model.origin import Origin
 from router.model.snapshot import (
     Answer,
@@ -172,6 +173,16 @@ class Translator:
     def host_diagnostics(self, pattern: HostPattern) -> tuple[Diagnostic, ...]:
         """Which claims on a host lost, and to whom."""
         return self._findings.get(("host", pattern), ())
+
+    def passed_over(self, patterns: Collection[HostPattern]) -> tuple[Diagnostic, ...]:
+        """Why Ingresses that name one of these hosts are not ours."""
+        return tuple(
+            finding
+            for name, ingress in sorted(self._store.ingresses.items())
+            if name not in self._readings
+            and any(host_pattern(rule.host) in patterns for rule in ingress.spec.rules)
+            for finding in self._selections[name].diagnostics
+        )
 
     def upstream_view(self, key: UpstreamKey) -> UpstreamView | None:
         """What stands behind an upstream; None when there is none of that key."""
