@@ -15,8 +15,10 @@ import msgspec
 import uvloop
 
 from ingress_controller.admin.metrics import State
+from ingress_controller.admin.pages import Shown
 from ingress_controller.admin.readiness import Readiness, verdict
 from ingress_controller.admin.server import AdminServer
+from ingress_controller.explain.explanation import shown
 from ingress_controller.logs import LibraryHandler, Log
 from ingress_controller.loop import ControlLoop
 from ingress_controller.settings import Settings, options_of
@@ -104,6 +106,10 @@ class App:
     @property
     def diagnostics(self) -> Sequence[Diagnostic]:
         return self._loop.diagnostics
+
+    async def explain(self, url: str, method: str, headers: Sequence[str]) -> Shown:
+        """What would happen to a request now; ValueError when the question is malformed."""
+        return shown(await self._loop.explain(url, method, headers, self._settings.limits))
 
     def state(self) -> State:
         """What metrics show, copied: it is rendered in a thread while everything goes on."""

@@ -11,13 +11,16 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from ingress_controller.explain.explanation import Explanation
+from ingress_controller.explain.walk import explain
 from ingress_controller.holdoff import Holdoff
 from ingress_controller.logs import Log
 from ingress_controller.sources.manifests import ManifestFolders
-from ingress_controller.store import ObjectChange
+from ingress_controller.store import ObjectChange, ObjectKey
 from ingress_controller.supervisor.workers import Supervisor, within
 from ingress_controller.translate.diagnostics import Diagnostic, order
 from ingress_controller.translate.translator import Translator
+from router.model.limits import Limits
 
 SCAN_SECONDS = 0.4
 """Between two looks at the folders: a changed file is served within a second."""
@@ -48,6 +51,25 @@ class ControlLoop:
         self._reportable = asyncio.Event()
         self._scanning = asyncio.Lock()
         """Held while the thread reads; nobody else may ask the folders meanwhile."""
+
+    async def explain(
+        self, url: str, method: str, headers: Sequence[str], limits: Limits
+    ) -> Explanation:
+        """What would happen to a request now; see `explain.explain`.
+
+        Raises:
+            ValueError: the question is malformed; the sentence says what to write.
+        """
+        async with self._scanning:
+            return explain(
+                self.translator,
+                url=url,
+                method=method,
+                headers=headers,
+                limits=limits,
+                diagnostics=(*self._of_files, *self.translator.diagnostics),
+                locate=self._place,
+            )
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
@@ -149,6 +171,10 @@ class ControlLoop:
             )
         for diagnostic in sorted(before - now, key=order)[:MAX_LOGGED]:
             self._log.info(f"no longer: {diagnostic.message}", object=diagnostic.object)
+
+    def _place(self, key: ObjectKey) -> str:
+        place = self._folders.location(key)
+        return "" if place is None else f"{place.file}:{place.line}"
 
     def _located(self, diagnostic: Diagnostic) -> Diagnostic:
         """The translation knows objects, the folders know where they stand."""

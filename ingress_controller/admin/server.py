@@ -40,7 +40,7 @@ class Running(Protocol):
 
     def state(self) -> State: ...
 
-    def explain(self, url: str, method: str, headers: Sequence[str]) -> Shown:
+    async def explain(self, url: str, method: str, headers: Sequence[str]) -> Shown:
         """Raises ValueError with a sentence when the question is malformed."""
         ...
 
@@ -115,8 +115,9 @@ class AdminServer:
     async def _explain(self, request: web.Request) -> web.Response:
         url = request.query.get("url", "")
         method = request.query.get("method", "GET")
+        headers = request.query.getall("header", [])
         try:
-            return _json(self._running.explain(url, method, request.query.getall("header", [])))
+            return _json(await self._running.explain(url, method, headers))
         except ValueError as error:
             return _json({"error": str(error)}, status=400)
 

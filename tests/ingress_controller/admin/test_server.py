@@ -29,7 +29,7 @@ class Running:
     def state(self) -> State:
         raise RuntimeError("a defect")
 
-    def explain(self, url: str, method: str, headers: Sequence[str]) -> Shown:
+    async def explain(self, url: str, method: str, headers: Sequence[str]) -> Shown:
         if not url:
             raise ValueError("url is missing")
         return {"url": url, "method": method, "headers": list(headers)}
