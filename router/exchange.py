@@ -17,7 +17,7 @@ from router.forward.response import (
     interim_head,
     upgrade_head,
 )
-from router.forward.retry import may_try_again
+from router.forward.retry import Attempts, may_try_again
 from router.http.answers import CONTINUE, fault_answer, options_answer
 from router.http.chunked import LAST_CHUNK, chunk, last_chunk
 from router.http.decoders import ResponseDecoder
@@ -27,11 +27,11 @@ from router.http.faults import (
     BAD_HOST,
     BODY_TOO_LARGE,
     CLIENT_GONE,
+    CONNECT_REFUSED,
     INTERNAL,
     NO_ENDPOINT,
     NO_ROUTE,
     POOL_FULL,
-    UPSTREAM_CLOSED,
     Fault,
     Side,
 )
@@ -103,6 +103,7 @@ class Exchange:
     """One request and its answer."""
 
     __slots__ = (
+        "_attempts",
         "_body",
         "_body_size",
         "_client",
@@ -117,10 +118,7 @@ class Exchange:
         "_pool",
         "_reason",
         "_request_id",
-        "_request_line_sent",
-        "_resent",
         "_response",
-        "_reused",
         "_rt",
         "_sent",
         "_started",
@@ -128,7 +126,6 @@ class Exchange:
         "_target",
         "_trailers",
         "_tried",
-        "_tries",
         "_upstream",
         "_upstream_seconds",
         "_upstream_started",
@@ -151,14 +148,11 @@ class Exchange:
         self._pool: UpstreamPool | None = None
         self._target: Target | None = None
         self._tried: list[Target] = []
-        self._tries = 0
+        self._attempts = Attempts()
         self._upstream: UpstreamSide | None = None
         self._upstream_started = 0.0
         self._upstream_seconds = -1.0
         self._request_id = b""
-        self._request_line_sent = False
-        self._resent = False
-        self._reused = False
         self._body: list[bytes] | None = []
         self._body_size = 0
         self.bytes_received = 0
@@ -234,7 +228,7 @@ class Exchange:
             self.fail(NO_ENDPOINT)
             return
         self._target = target
-        self._tries += 1
+        self._attempts.tries += 1
         connection = None if target in tried else target.take()
         if connection is not None:
             self.connected(connection, reused=True)
@@ -282,9 +276,10 @@ class Exchange:
             head.expects_continue = False
             self._client.write(CONTINUE)
         self._upstream = upstream
-        self._request_line_sent = True
-        self._reused = reused
-        self._upstream_started = self._started if self._tries == 1 and reused else rt.clock()
+        attempts = self._attempts
+        attempts.sent = True
+        attempts.reused = reused
+        self._upstream_started = self._started if reused and attempts.tries == 1 else rt.clock()
         upstream.begin(self)
         upstream.decoder.expect(head.method)
         body = self._body
@@ -300,7 +295,10 @@ class Exchange:
         """No connection could be opened: nothing was sent."""
         target = self._target
         if target is not None:
-            target.health.failed(self._rt.now)
+            if fault is CONNECT_REFUSED:
+                target.health.refused(self._rt.now)
+            else:
+                target.health.failed(self._rt.now)
         if not self._over:
             self._retry_or_fail(fault)
 
@@ -485,20 +483,20 @@ class Exchange:
             self._retry_or_fail(fault)
 
     def _retry_or_fail(self, fault: Fault) -> None:
-        target = self._target
+        target, pool, attempts = self._target, self._pool, self._attempts
+        if target is not None and target not in self._tried:
+            self._tried.append(target)
+        if fault is CONNECT_REFUSED:
+            attempts.refused += 1
         if may_try_again(
             fault,
+            attempts,
             method=self._head.method,
-            sent=self._request_line_sent,
             replayable=self._body is not None and self._body_size <= KEPT_BODY,
-            reused=self._reused,
-            resent=self._resent,
-            tries=self._tries,
+            others_left=pool is not None and pool.has_other_than(self._tried),
             max_tries=self._rt.limits.upstream_tries,
         ):
-            self._resent = self._resent or fault in (UPSTREAM_CLOSED, BAD_ANSWER)
-            if target is not None:
-                self._tried.append(target)
+            attempts.resent = attempts.sent
             self._rt.counters.retries += 1
             self._attempt()
         else:
@@ -679,7 +677,7 @@ class Exchange:
             0 if response is None else response.status,
             self._upstream_seconds,
             -1 if response is None else self._sent,
-            self._tries,
+            self._attempts.tries,
             "" if fault is None else fault.code,
             reason,
         )

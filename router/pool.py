@@ -152,6 +152,10 @@ class UpstreamPool:
         """The endpoint for the next request; None when there is none."""
         return self.rotation.pick(now, avoid)
 
+    def has_other_than(self, tried: list[Target]) -> bool:
+        """Whether there is an endpoint that is not among these."""
+        return any(target not in tried for target in self.rotation.members)
+
     def expire_waiting(self, now: float) -> None:
         """Tell requests that have waited too long for a connection."""
         for target in self.rotation.members:

@@ -4,6 +4,8 @@ FAILURES = 3
 """Failures in a row that eject an endpoint."""
 WINDOW = 10.0
 """Seconds in which they must happen; also how long the endpoint then rests."""
+REFUSED_REST = 1.0
+"""Seconds for which an endpoint rests that refused one connect: a pod that ends, or starts."""
 
 
 class Health:
@@ -31,6 +33,11 @@ class Health:
         self._failures = 0
         self.rests_until = now + WINDOW
         return True
+
+    def refused(self, now: float) -> None:
+        """A connect was refused: nobody listens there. Others are tried first for a moment."""
+        if not self.failed(now):
+            self.rests_until = max(self.rests_until, now + REFUSED_REST)
 
     def succeeded(self) -> None:
         """An answer came: earlier failures no longer count."""
