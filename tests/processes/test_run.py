@@ -109,7 +109,7 @@ def test_a_broken_file_leaves_the_last_good_state_serving_and_says_so(folder: Pa
 
         (folder / "ingress.yaml").write_text(ingress("shop", "repaired.test"))
         program.until(lambda: statuses(program, "repaired.test") == 200, "the repaired file")
-        assert program.events("no longer: the file is not YAML")
+        program.until(lambda: program.events("no longer: the file is not YAML"), "it is gone")
 
 
 def test_a_killed_worker_is_replaced_within_a_second_and_no_connection_is_refused(
