@@ -97,3 +97,14 @@ def test_a_websocket_echoes_through_the_proxy(demo: Program, size: int) -> None:
         talk.send(b"y" * size)
         assert talk.recv(timeout=10) == b"y" * size
         assert talk.ping().wait(timeout=10)
+
+
+def test_a_taken_port_is_one_sentence_and_leaves_nothing_behind(demo: Program) -> None:
+    port = demo.http.rpartition(":")[2]
+    with Program("demo", "--http-port", port, "--admin-port", "0") as second:
+        assert second.process.wait(20) == 1
+    assert second.errors == [
+        f"ingress-controller demo: cannot listen on {demo.http}: another program listens there; "
+        "stop it, or choose another port with --http-port"
+    ]
+    assert second.output == []
