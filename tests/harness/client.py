@@ -102,6 +102,23 @@ class Connection:
         except ConnectionError:
             self.ended = "reset"
             return []
+        return self._take(data)
+
+    def take(self) -> None:
+        """Read what has come already, without waiting.
+
+        Raises:
+            Malformed: the proxy sent something that it must not.
+        """
+        while self.ended == "open":
+            try:
+                self._take(self._sock.recv(262144))
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                self.ended = "reset"
+
+    def _take(self, data: bytes) -> list[bytes]:
         self.raw = (self.raw + data)[-65536:]
         if not data:
             self.ended = "closed"

@@ -102,6 +102,7 @@ class Worker:
         """Everything that the worker said, Stats and LogLine too."""
         self.version = 0
         self._checked = 0
+        self._checked_messages = 0
         self._changed = threading.Condition()
         self._limits = limits or Limits()
         self._options = options
@@ -303,15 +304,23 @@ class Worker:
         return _content(self._output)
 
     def check(self) -> None:
-        """Alive, and without a word on standard error since the last check.
+        """Alive, and without a complaint since the last check: on standard error or as a message.
 
         Raises:
             AssertionError: it is not.
         """
         said = self.stderr()[self._checked :]
         self._checked += len(said)
+        fresh = self.messages[self._checked_messages :]
+        self._checked_messages += len(fresh)
+        errors = [
+            message
+            for message in fresh
+            if isinstance(message, wire.LogLine) and message.level == "error"
+        ]
         assert self.alive, f"worker ended with {self.exit_code(0)}: {said}"
         assert said == ""
+        assert errors == []
 
     def _status(self, name: str) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
