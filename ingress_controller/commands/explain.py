@@ -143,8 +143,9 @@ def _asked_for(arguments: argparse.Namespace) -> Explanation:
         answer = connection.getresponse()
         body = answer.read(MAX_ANSWER + 1)
     except (OSError, http.client.HTTPException) as error:
+        why = str(error) or type(error).__name__
         raise OSError(
-            f"no answer from the admin port at {arguments.admin}: {str(error) or type(error).__name__}; "
+            f"no answer from the admin port at {arguments.admin}: {why}; "
             "is `ingress-controller run` started, with this --admin-port?"
         ) from None
     finally:

@@ -28,26 +28,26 @@ def _route(kind: PathKind, written: str) -> Route:
 
 # Choices are made before hypothesis draws: one draw for a route keeps 10,000 examples quick.
 # They are few, so that requests often meet rules.
-_LABELS = ("a", "b")
-_NAMES = _joined(_LABELS, ".", 2)
+LABELS = ("a", "b")
+NAMES = _joined(LABELS, ".", 2)
 _ELEMENTS = ("a", "%41", "é")
-_WRITTEN = ["/", *(f"/{path}{end}" for path in _joined(_ELEMENTS, "/", 2) for end in ("", "/"))]
+WRITTEN = ["/", *(f"/{path}{end}" for path in _joined(_ELEMENTS, "/", 2) for end in ("", "/"))]
 _SENT = ("a", "%61", "aa", "A", "%c3%a9", "a%2Fb", "", "..")
 DEFAULT = _route("prefix", "/")
 
 routes = st.sampled_from(
-    [_route("exact", written) for written in _WRITTEN]
-    + [_route("prefix", written) for written in _WRITTEN]
+    [_route("exact", written) for written in WRITTEN]
+    + [_route("prefix", written) for written in WRITTEN]
 )
 host_entries = st.builds(
     Host,
     routes=st.lists(routes, max_size=8, unique_by=lambda route: route.path).map(tuple),
     default=st.sampled_from([None, DEFAULT]),
 )
-patterns = st.sampled_from(["", *_NAMES, *(f"*.{name}" for name in _NAMES)])
+patterns = st.sampled_from(["", *NAMES, *(f"*.{name}" for name in NAMES)])
 tables = st.dictionaries(patterns, host_entries, max_size=5)
 sent_hosts = st.sampled_from(
-    [f"{name}{end}" for name in _joined(_LABELS, ".", 3) for end in ("", ".:80")]
+    [f"{name}{end}" for name in _joined(LABELS, ".", 3) for end in ("", ".:80")]
 )
 sent_paths = st.sampled_from([f"/{path}" for path in _joined(_SENT, "/", 3)])
 

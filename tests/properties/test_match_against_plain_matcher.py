@@ -5,6 +5,7 @@ comments of networking/v1 types, and KEP-1453 (an exact path first, then the lon
 fall-through to another host).
 """
 
+import pytest
 from hypothesis import given, settings
 
 from router.match.hosts import normalise_host
@@ -42,6 +43,8 @@ def plain_match(table: dict[str, Host], host: str, path: str) -> Route | None:
     return max(takers, key=lambda route: (route.path.kind == "exact", len(route.path.value)))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @settings(max_examples=10_000, deadline=None)
 @given(tables, requests_of(4))
 def test_tables_match_as_the_contract_says(
