@@ -136,6 +136,29 @@ def test_ambiguous_and_malformed_paths_are_refused(path: bytes, reason: str) -> 
     assert re.search(reason, refused.reason)
 
 
+CATALOGUE = [
+    # The catalogue's rows about paths, as amended: None is refused, else what is forwarded.
+    pytest.param(b"/a/%2e%2e%2fadmin", None, id="N03"),
+    pytest.param(b"//admin", b"//admin", id="N05"),
+    pytest.param(b"/./admin", b"/admin", id="N07"),
+    pytest.param(b"/a%0d%0aX:y", b"/a%0d%0aX:y", id="N11"),
+    pytest.param(b"/a/%5c..%5cadmin", None, id="N13"),
+    pytest.param(b"/%zz", None, id="N14"),
+    pytest.param(b"/%c0%af", None, id="N16"),
+    pytest.param(b"/a/.", b"/a/", id="N20"),
+    pytest.param(b"/a;p=1/b", b"/a;p=1/b", id="N23"),
+    pytest.param(b"/%2F", b"/%2F", id="N24"),
+    pytest.param(b"/a%3Fb", b"/a%3Fb", id="N25"),
+    pytest.param(b"/%252e%252e/admin", b"/%252e%252e/admin", id="N27"),
+]
+
+
+@pytest.mark.parametrize(("path", "forward"), CATALOGUE)
+def test_rows_of_the_catalogue(path: bytes, forward: bytes | None) -> None:
+    canonical = canonical_path(path)
+    assert (canonical.forward if isinstance(canonical, CanonicalPath) else None) == forward
+
+
 # Text that is dense in everything that has a meaning in paths.
 _PIECES = [
     *"/./..;aA%~-:",
