@@ -121,7 +121,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     ingresses: tuple[str, ...] = ()
     """All that claim this host, the oldest first."""
     upstreams: tuple[UpstreamShown, ...] = ()
-    limits: dict[str, float] = {}
+    limits: dict[str, int | float] = {}
     """The limits of the proxy that bind this request, by name; bytes, seconds or counts."""
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()

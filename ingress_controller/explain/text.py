@@ -112,8 +112,7 @@ def _origin(route: RouteShown, explanation: Explanation) -> Iterator[str]:
     yield _plain(f"{route.object}   {route.field}{location}")
     others = [name for name in explanation.ingresses if name != route.object]
     if others:
-        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        yield _plain(f"this host is claimed by {', '.join(others[:5])}{more} too")
+        yield _plain(f"this host is claimed by {_listed(others)} too")
 
 
 def _upstream(upstream: UpstreamShown, explanation: Explanation, paint: _Paint) -> Iterator[str]:
@@ -124,8 +123,8 @@ def _upstream(upstream: UpstreamShown, explanation: Explanation, paint: _Paint) 
     yield _plain(f"{upstream.service}   port {name}{target}{protocol}, {upstream.type}{location}")
     if len(explanation.upstreams) > 1:
         yield f"gets {upstream.share:.0%} of the requests (weight {upstream.weight})"
-    for source in upstream.sources:
-        yield _plain(f"endpoints from {source}")
+    if upstream.sources:
+        yield _plain(f"endpoints from {_listed(upstream.sources)}")
     yield from _table([_endpoint(each) for each in upstream.endpoints], paint)
 
 
@@ -185,6 +184,11 @@ def _table(rows: Sequence[tuple[str, str, str]], paint: _Paint) -> Iterator[str]
             yield paint(_FAINT, f"{shown}  {text}")
         else:
             yield f"{paint(_OUTCOME.get(outcome, ''), shown)}  {text}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = f" and {len(words) - 5} more" if len(words) > 5 else ""
+    return ", ".join(words[:5]) + more
 
 
 def _plain(text: str) -> str:

@@ -357,7 +357,7 @@ def _why(endpoint: Endpoint, chosen: Sequence[Endpoint]) -> str:
     return "terminating" if endpoint.terminating else "not ready"
 
 
-def _binding(limits: Limits) -> dict[str, float]:
+def _binding(limits: Limits) -> dict[str, int | float]:
     """The limits that bind a request that is forwarded."""
     return {name: getattr(limits, name) for name in BINDING_LIMITS}
 

@@ -11,6 +11,7 @@ Nanoseconds or milliseconds a call: the best of several runs, the cost of an emp
 import sys
 import timeit
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # started as a file, without installation
@@ -19,7 +20,7 @@ from router.match.hosts import normalise_host
 from router.match.paths import PathRefused, canonical_path, path_condition
 from router.match.table import HostTable, build
 from router.model.origin import Origin
-from router.model.snapshot import Answer, Host, PathKind, Route
+from router.model.snapshot import Answer, Host, HostPattern, PathKind, Route
 
 _ORIGIN = Origin(kind="Ingress", namespace="bench", name="web", rule=0, path=0)
 _ANSWER = Answer(status=200, reason="")
@@ -49,6 +50,10 @@ def _hosts(routes: int, per_host: int) -> dict[str, Host]:
     return hosts
 
 
+def _itself(pattern: HostPattern, route: Route) -> Route:
+    return route
+
+
 def _seconds(call: Callable[[], object], number: int = 20_000, repeat: int = 9) -> float:
     best = min(timeit.repeat(call, number=number, repeat=repeat))
     empty = min(timeit.repeat(lambda: None, number=number, repeat=3))
@@ -73,8 +78,8 @@ def _look_up(table: HostTable[Route], host: bytes, path: bytes) -> Callable[[], 
 
 def _print_look_ups() -> None:
     sizes = (10, 1_000, 100_000)
-    small = [build(_hosts(size, 5), lambda _, route: route) for size in sizes]
-    one = [build(_hosts(size, size), lambda _, route: route) for size in sizes]
+    small = [build(_hosts(size, 5), _itself) for size in sizes]
+    one = [build(_hosts(size, size), _itself) for size in sizes]
     precise, wildcard = b"shop-0.example.com", b"eu.shop-1.example.com"
     print("find_host and find".ljust(46), *(f"{size:>12,}" for size in sizes), " routes")
     for name, tables, host, path in (
@@ -106,10 +111,10 @@ def _print_paths_and_hosts() -> None:
         b"//a",
         b"/@scope%2fname",
     ):
-        print(path.decode().ljust(46), _nanoseconds(lambda path=path: canonical_path(path)))
+        print(path.decode().ljust(46), _nanoseconds(partial(canonical_path, path)))
     print("\nnormalise_host")
     for host in (b"shop.example.com", b"Shop.Example.com:8080", b"[2001:db8::1]:80"):
-        print(host.decode().ljust(46), _nanoseconds(lambda host=host: normalise_host(host)))
+        print(host.decode().ljust(46), _nanoseconds(partial(normalise_host, host)))
 
 
 def _print_worst() -> None:
@@ -138,15 +143,12 @@ def _print_worst() -> None:
         cells = []
         for size in (4096, 16384):
             path = (b"/"[piece.startswith(b"/") :] + piece * (size // len(piece)))[:size]
-            # An octet at the very end that no path may hold: everything was read in vain.
-            call = (
-                lambda path=path: canonical_path(path),
-                lambda path=path: canonical_path(path + b"|"),
-            )
-            cells.append(max(_milliseconds(call[0]), _milliseconds(call[1])))
+            # With an octet at the very end that no path may hold, everything is read in vain.
+            good, bad = partial(canonical_path, path), partial(canonical_path, path + b"|")
+            cells.append(max(_milliseconds(good), _milliseconds(bad)))
         print(f"{piece!r} repeated".ljust(46), *cells)
     deep = Host(routes=tuple(_route("prefix", "/a" * depth) for depth in range(1, 4097, 64)))
-    table = build({"": deep}, lambda _, route: route)
+    table = build({"": deep}, _itself)
     for depth in (2048, 8192):
         call = _look_up(table, b"h", b"/a" * depth)
         print(f"find, rules to 4,033 elements, path of {depth:,}".ljust(46), _milliseconds(call))
@@ -156,13 +158,10 @@ def _print_builds() -> None:
     print("\nbuild, and change one host".ljust(47), "       build       change")
     for size in (10, 1_000, 15_000, 100_000):
         hosts = _hosts(size, 10)
-        table = build(hosts, lambda _, route: route)
+        table = build(hosts, _itself)
         pattern = next(iter(hosts))
-        built = _milliseconds(lambda hosts=hosts: build(hosts, lambda _, route: route))
-        change = {pattern: hosts[pattern]}
-        changed = _milliseconds(
-            lambda table=table, change=change: table.changed(change, lambda _, route: route)
-        )
+        built = _milliseconds(partial(build, hosts, _itself))
+        changed = _milliseconds(partial(table.changed, {pattern: hosts[pattern]}, _itself))
         print(f"{size:,} routes".ljust(46), built, changed)
 
 
