@@ -123,13 +123,14 @@ class Target:
 class UpstreamPool:
     """The live endpoints of one upstream; the table refers to it by key and never copies it."""
 
-    __slots__ = ("_max_idle", "_max_open", "_start", "_targets", "rotation", "upstream")
+    __slots__ = ("_max_idle", "_max_open", "_news", "_start", "_targets", "rotation", "upstream")
 
     def __init__(self, upstream: Upstream, *, max_open: int, max_idle: int, start: int) -> None:
         self.upstream = upstream
         self._max_open = max_open
         self._max_idle = max_idle
         self._start = start
+        self._news = True
         self._targets: dict[tuple[str, int], Target] = {}
         self.rotation: RoundRobin[Target] = RoundRobin()
 
@@ -144,6 +145,7 @@ class UpstreamPool:
             targets[place] = target
         gone = [target for place, target in self._targets.items() if place not in targets]
         self._targets = targets
+        self._news = True
         self.rotation.replace(list(targets.values()), self._start)
         for target in gone:
             target.retire()
@@ -162,9 +164,13 @@ class UpstreamPool:
             if target.waiting:
                 target.expire_waiting(now)
 
-    def gauges(self, now: float) -> UpstreamGauges:
-        """The state of the pool for metrics."""
+    def report(self, now: float) -> UpstreamGauges | None:
+        """The state of the pool for metrics; None when it is quiet and that was said before."""
         targets = self.rotation.members
+        busy = any(target.open or target.health.rests_until > now for target in targets)
+        if not busy and not self._news:
+            return None
+        self._news = busy
         idle = sum(len(target.idle) for target in targets)
         return UpstreamGauges(
             upstream=self.upstream.key,

@@ -272,7 +272,11 @@ class Worker:
                     for route in runtime.all_counters()
                     if (stats := route.report()) is not None
                 ),
-                upstreams=tuple(pool.gauges(runtime.now) for pool in runtime.pools.values()),
+                upstreams=tuple(
+                    gauges
+                    for pool in runtime.pools.values()
+                    if (gauges := pool.report(runtime.now)) is not None
+                ),
                 counters=counters,
                 gauges={
                     "client_connections": len(hub.clients),

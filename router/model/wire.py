@@ -121,7 +121,7 @@ class RouteStats(msgspec.Struct, frozen=True, array_like=True):
 
 
 class UpstreamGauges(msgspec.Struct, frozen=True, array_like=True):
-    """State of one upstream's pools now."""
+    """State of one upstream's pool now; left out of a report while nothing about it changes."""
 
     upstream: str
     eligible: int

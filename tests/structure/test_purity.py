@@ -24,21 +24,11 @@ PURE = (
     "ingress_controller/holdoff.py",
     "ingress_controller/explain",
 )
-OUTSIDE = frozenset(
-    [
-        "asyncio",
-        "socket",
-        "ssl",
-        "time",
-        "random",
-        "os",
-        "logging",
-        "threading",
-        "subprocess",
-        "aiohttp",
-        "uvloop",
-    ]
-)
+OUTSIDE = {"asyncio", "socket", "ssl", "time", "random", "os", "logging", "threading"} | {
+    "subprocess",
+    "aiohttp",
+    "uvloop",
+}
 ONLY_IN = {
     "httptools": {"router/http/decoders.py"},
     "uvloop": {"router/worker.py", "ingress_controller/app.py"},
