@@ -515,6 +515,7 @@ class Exchange:
         keep_alive = (
             not fault.closes
             and self._head.keep_alive
+            and self._head.upgrade is None
             and self._request_ends_soon()
             and self._client.may_keep_alive()
         )
