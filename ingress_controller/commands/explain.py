@@ -32,8 +32,9 @@ rule behind it, the Service, and the endpoints that get it; or why the answer is
   ingress-controller explain http://127.0.0.1/ -H 'Host: shop.example' -X POST --manifests .
   ingress-controller explain http://shop.example/ --manifests . --output json | jq .verdict
 
-The URL is taken as it is: /a/../b and %2F are for the proxy to judge. The exit code is 0 if the
-request would be forwarded, 1 if it would be refused, and 2 if the question itself is wrong.
+The URL is taken as it is: /a/../b and %2F are for the proxy to judge. With --admin, the running
+instance's own settings count, and the flags below do not. The exit code is 0 if the request would
+be forwarded, 1 if it would be refused, and 2 if the question itself is wrong.
 """
 
 ADMIN_SECONDS: Final = 10.0
@@ -44,6 +45,7 @@ MAX_ANSWER: Final = 64 * 1024 * 1024
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
+    parser.usage = "%(prog)s URL (--manifests FOLDER | --admin ADDRESS) [flag …]"
     parser.add_argument("url", metavar="URL", help="http://host/path, as a client would ask for it")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
