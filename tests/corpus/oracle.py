@@ -27,9 +27,8 @@ def cuts(data: bytes) -> Sequence[int]:
         return range(1, len(data))
     near = {at + off for at, byte in enumerate(data) if byte in b"\r\n" for off in (0, 1)}
     telling = sorted(at for at in near if 0 < at < len(data))
-    step = max(1, len(telling) // 200)
-    ends = {*range(1, 100), *range(len(data) - 100, len(data)), *telling[::step]}
-    return sorted(ends)
+    step = max(1, len(telling) // 100)
+    return sorted({*range(1, 50), *range(len(data) - 50, len(data)), *telling[::step]})
 
 
 async def play_whole(edge: Edge, row: Row) -> None:

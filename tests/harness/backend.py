@@ -224,7 +224,8 @@ class Backend:
         self._default: Script = echo
         self._open: dict[int, _Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listening = socket.create_server((address, port), backlog=1024)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listening = socket.create_server((address, port), family=family, backlog=1024)
         self.address, self.port = self._listening.getsockname()[:2]
         self._loop = uvloop.new_event_loop()
         self._server: asyncio.Server | None = None
@@ -336,6 +337,8 @@ class Backend:
             self.violations.append(f"{self.name} connection {number}: {fault}; last bytes {raw!r}")
         except asyncio.CancelledError:
             pass
+        except Exception as error:  # a script that fails must fail its test
+            self.violations.append(f"{self.name} connection {number}: {error!r}")
         finally:
             connection.end("us")
             writer.close()

@@ -26,6 +26,7 @@ class Connection:
         """All answers whose head came, interim ones too."""
         self.finished: list[Reply] = []
         """Complete final answers."""
+        self._given = 0
         self.tunnelled = bytearray()
         self.ended: Ending = "open"
         self.send_failed = False
@@ -79,10 +80,10 @@ class Connection:
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
 
-    async def send(self, data: bytes) -> bool:
+    async def send(self, data: bytes, within: float = PATIENCE) -> bool:
         """Send all; False when the proxy does not take it any more."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(within):
                 await asyncio.get_running_loop().sock_sendall(self._sock, data)
         except ConnectionError:
             self.send_failed = True
@@ -141,16 +142,17 @@ class Connection:
         return pieces
 
     async def receive(self, count: int = 1, within: float = PATIENCE) -> list[Reply]:
-        """Read until that many more final answers are complete, or the connection ended.
+        """The next final answers, complete; fewer when the connection ended.
 
         Raises:
             TimeoutError: they did not come.
         """
-        wanted = len(self.finished) + count
+        start, wanted = self._given, self._given + count
         async with asyncio.timeout(within):
             while len(self.finished) < wanted and self.ended == "open":
                 await self.read(within)
-        return self.finished[wanted - count :]
+        self._given = min(wanted, len(self.finished))
+        return self.finished[start:wanted]
 
     async def head(self, count: int = 1, within: float = PATIENCE) -> Reply:
         """Read until that many heads have come in all; gives the last of them."""

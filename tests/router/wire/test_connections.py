@@ -180,6 +180,50 @@ async def test_head_that_comes_too_slowly_ends_with_408(hurried_edge: Edge) -> N
     assert hurried_edge.backend.requests == []
 
 
+async def test_body_that_comes_too_slowly_ends_with_408(hurried_edge: Edge) -> None:
+    """Bytes keep coming, but fewer than the floor allows (``min_body_rate``)."""
+    async with await hurried_edge.open() as connection:
+        await connection.send(request("/x", ("Content-Length", "1000"), method="POST"))
+        for _ in range(50):
+            if not await connection.send(b"x"):
+                break
+            try:
+                await connection.read(within=0.15)
+            except TimeoutError:
+                continue
+            break
+        assert await connection.ending() != "open"
+        [reply] = connection.finished
+        assert (reply.status, reply.get("connection")) == (408, "close")
+    [seen] = hurried_edge.backend.requests
+    assert not seen.complete
+
+
+async def test_waiting_bytes_of_pipelined_requests_are_bounded(edge: Edge) -> None:
+    """PI1: while one request runs, no more than a buffer of later ones is read."""
+    release = edge.backend.gate()
+
+    async def waits(exchange: Exchange) -> None:
+        await release.passed()
+        await echo(exchange)
+
+    edge.backend.on("/waits", waits)
+    before = edge.worker.memory
+    later = request("/later", ("X", "x" * 900))
+    count = 30_000_000 // len(later)
+    async with await edge.open() as connection:
+        await connection.send(request("/waits"))
+        sending = asyncio.ensure_future(connection.send(later * count, within=30))
+        await edge.clean()
+        await asyncio.sleep(0.3)  # that nothing happens can only be seen after a while
+        assert not sending.done()
+        assert edge.worker.memory - before < 4 * 1024 * 1024
+        sending.cancel()
+        connection.reset()
+        release.open()
+    edge.check()
+
+
 async def test_client_that_does_not_read_is_cut(hurried_edge: Edge) -> None:
     """W04: no progress in sending for the time-out; the upstream is let go."""
 
@@ -249,6 +293,18 @@ async def test_connections_above_the_limit_are_told_so_or_idle_ones_make_room() 
             connection.close()
 
 
+async def test_request_that_waits_too_long_for_a_connection_gets_503() -> None:
+    with edge(Limits(max_upstream_connections=1, upstream_connect_timeout=0.5)) as pair:
+        pair.backend.on("/hang", hang)
+        async with await pair.open() as running, await pair.open() as waiting:
+            await running.send(request("/hang"))
+            await until(lambda: pair.backend.requests, "the only connection is taken")
+            reply = await waiting.exchange(request())
+            assert (reply.status, reply.get("retry-after")) == (503, "1")
+            running.reset()
+            await pair.clean_on(waiting)
+
+
 async def test_upstream_connections_are_limited_and_requests_wait_for_one() -> None:
     with edge(Limits(max_upstream_connections=2, max_upstream_waiting=3)) as pair:
         release = pair.backend.gate()
@@ -263,7 +319,7 @@ async def test_upstream_connections_are_limited_and_requests_wait_for_one() -> N
             await connection.send(request("/waits"))
         [refused] = await connections[5].receive()
         assert (refused.status, refused.get("retry-after")) == (503, "1")
-        assert len(pair.backend.requests) == 2
+        await until(lambda: len(pair.backend.requests) == 2, "two requests run")
         release.open()
         for connection in connections[:5]:
             [reply] = await connection.receive()

@@ -1,8 +1,11 @@
 """Which backend gets a request, and what is answered when none does."""
 
+import socket
+
 import pytest
 
 from router.model.snapshot import Answer
+from router.model.upstreams import Endpoint
 from tests.harness.backend import Backend
 from tests.harness.client import Connection, fetch, request
 from tests.harness.edge import Edge
@@ -112,6 +115,33 @@ async def test_round_robin_is_fair_while_endpoints_change() -> None:
             assert abs(totals["a"] - totals["b"]) <= 10, totals
             worker.change(services={"web": [c.endpoint]})
             assert await count(5) == {"c": 5}
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+async def test_endpoint_may_have_an_ipv6_address() -> None:
+    with Backend(address="::1") as backend, Worker() as worker:
+        worker.serve({"h.test": {"/": "web"}}, {"web": [backend.endpoint]})
+        assert (await fetch(worker.address, request())).status == 200
+        worker.check()
+
+
+async def test_name_that_leads_into_this_machine_is_no_endpoint() -> None:
+    """The owner of a name can make it mean anything; the admin port, for example."""
+    with Backend() as backend, Worker() as worker:
+        endpoint = Endpoint(address="localhost", port=backend.port)
+        worker.serve({"h.test": {"/": "web"}}, {"web": [endpoint]})
+        assert (await fetch(worker.address, request())).status == 502
+        assert backend.connections == []
+        worker.check()
 
 
 async def test_weights_share_the_traffic_of_a_route() -> None:

@@ -12,7 +12,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from router.model.limits import Limits
 from router.model.upstreams import Endpoint
-from tests.harness.backend import Exchange, Recorded, message, tunnel_echo
+from tests.harness.backend import Exchange, Recorded, message, raw, tunnel_echo
 from tests.harness.client import Connection, request
 from tests.harness.edge import Edge, edge
 from tests.harness.waiting import until
@@ -145,6 +145,19 @@ async def test_other_upgrades_are_tunnelled_too(edge: Edge) -> None:
         assert (reply.status, reply.get("upgrade")) == (101, "custom/1")
         await connection.send(b"\x00\x01 GET / HTTP/1.1\r\n\r\n")
         await until_tunnelled(connection, b"\x00\x01 GET / HTTP/1.1\r\n\r\n")
+
+
+async def test_other_protocol_than_the_one_asked_for_opens_no_tunnel(edge: Edge) -> None:
+    """RFC 9110 7.8: a server must not switch to what the client did not offer."""
+    edge.backend.on(
+        "/wrong",
+        raw(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\nevil"),
+    )
+    async with await edge.open() as connection:
+        await connection.send(request("/wrong", *UPGRADE))
+        [reply] = await connection.receive()
+        assert (reply.status, reply.get("connection")) == (502, "close")
+    await edge.clean_everywhere()
 
 
 async def test_tunnel_passes_much_in_both_directions_at_once(edge: Edge) -> None:
