@@ -29,10 +29,10 @@ from router.model.snapshot import Snapshot
 T = TypeVar("T")
 
 # Few names, so that objects meet: conflicts, missing Services, namesakes in other namespaces.
-NAMESPACES = st.sampled_from(["red", "blue"])
-SERVICES = st.sampled_from(["web", "api", "db"])
-PORT_NAMES = st.sampled_from(["", "http", "admin"])
-PORT_NUMBERS = st.sampled_from([80, 8080])
+NAMESPACES = st.sampled_from(["red", "red", "blue"])
+SERVICES = st.sampled_from(["web", "web", "api", "db"])
+PORT_NAMES = st.sampled_from(["http", "http", "", "admin"])
+PORT_NUMBERS = st.sampled_from([80, 80, 8080])
 TIMES = st.none() | st.integers(0, 3).map(lambda s: datetime.fromtimestamp(1e9 + s, UTC))
 CLASS_NAMES = st.sampled_from(["python", "python", "python", "", "ours", "other", "nginx"])
 
@@ -45,7 +45,9 @@ def metas(names: st.SearchStrategy[str]) -> st.SearchStrategy[ObjectMeta]:
     return st.builds(ObjectMeta, names, NAMESPACES, creation_timestamp=TIMES)
 
 
-PORTS = st.builds(i.ServiceBackendPort, PORT_NAMES, st.sampled_from([0, 80, 8080]))
+PORTS = st.sampled_from([("http", 0), ("", 80), ("admin", 0), ("", 8080), ("http", 80)]).map(
+    lambda port: i.ServiceBackendPort(*port)
+)
 BACKENDS = st.builds(
     i.Backend, st.none() | st.builds(i.ServiceBackend, SERVICES, PORTS)
 ) | st.builds(i.Backend, st.none(), st.just(i.ResourceBackend("Bucket", "b")))
@@ -82,14 +84,14 @@ SERVICE_OBJECTS = st.builds(
     metas(SERVICES),
     st.builds(
         ServiceSpec,
-        st.sampled_from(["ClusterIP", "ExternalName"]),
+        st.sampled_from(["ClusterIP", "ClusterIP", "ExternalName"]),
         ports=several(
             st.builds(
                 ServicePort,
                 PORT_NUMBERS,
                 PORT_NAMES,
-                st.sampled_from(["TCP", "UDP"]),
-                st.sampled_from(["", "https", "grpc"]),
+                st.sampled_from(["TCP", "TCP", "TCP", "UDP"]),
+                st.sampled_from(["", "", "https", "grpc"]),
             )
         ),
         external_name=st.sampled_from(["x.example", "localhost"]),
@@ -97,7 +99,7 @@ SERVICE_OBJECTS = st.builds(
 )
 CONDITIONS = st.builds(EndpointConditions, *([st.sampled_from([None, True, False])] * 3))
 ADDRESSES = st.sampled_from(["10.0.0.1", "10.0.0.2", "127.0.0.1", "fd00::1", "FD00:0::1", "bad"])
-SLICE_PORTS = st.builds(SlicePort, PORT_NAMES, st.sampled_from([None, 8080]))
+SLICE_PORTS = st.builds(SlicePort, PORT_NAMES, st.sampled_from([8080, 8080, None]))
 SLICES = st.builds(
     EndpointSlice,
     st.builds(
@@ -106,7 +108,7 @@ SLICES = st.builds(
         NAMESPACES,
         SERVICES.map(lambda name: {"kubernetes.io/service-name": name}),
     ),
-    st.sampled_from(["IPv4", "FQDN"]),
+    st.sampled_from(["IPv4", "IPv4", "FQDN"]),
     several(st.builds(SliceEndpoint, several(ADDRESSES, 2), CONDITIONS)),
     several(SLICE_PORTS),
 )
@@ -125,6 +127,26 @@ OPTIONS = st.builds(
 )
 
 
+_META = ObjectMeta("web", "red")
+WORKING: list[KubernetesObject] = [
+    i.Ingress(
+        ObjectMeta("zero", "red"),
+        i.IngressSpec(
+            "python",
+            i.Backend(i.ServiceBackend("web", i.ServiceBackendPort("http"))),
+            (i.Rule("a.test"),),
+        ),
+    ),
+    Service(_META, ServiceSpec(ports=(ServicePort(80, "http"),))),
+    EndpointSlice(
+        ObjectMeta("s1", "red", {"kubernetes.io/service-name": "web"}),
+        endpoints=(SliceEndpoint(("10.0.0.1",)),),
+        ports=(SlicePort("http", 8080),),
+    ),
+]
+"""Something that is served, so that most changes change something."""
+
+
 def content(snapshot: Snapshot) -> tuple[object, ...]:
     return (snapshot.listeners, snapshot.hosts, snapshot.upstreams, snapshot.endpoints)
 
@@ -132,12 +154,13 @@ def content(snapshot: Snapshot) -> tuple[object, ...]:
 class AnySequenceOfChanges(RuleBasedStateMachine):
     """A translator that lives through changes, beside a worker that applies its deltas."""
 
-    @initialize(options=OPTIONS)
-    def start(self, options: Options) -> None:
+    @initialize(options=OPTIONS, items=st.lists(OBJECTS, max_size=8))
+    def start(self, options: Options, items: list[KubernetesObject]) -> None:
         self.options = options
         self.translator = Translator(options)
         self.worker = self.translator.snapshot
         self.objects: dict[ObjectKey, KubernetesObject] = {}
+        self.change(*[ObjectChange(key_of(item), item) for item in [*WORKING, *items]])
 
     def change(self, *changes: ObjectChange) -> None:
         for key, item in changes:
@@ -192,7 +215,7 @@ class AnySequenceOfChanges(RuleBasedStateMachine):
 
 TestAnySequenceOfChanges = AnySequenceOfChanges.TestCase
 TestAnySequenceOfChanges.settings = settings(
-    max_examples=100, stateful_step_count=25, deadline=None
+    max_examples=60, stateful_step_count=25, deadline=None
 )
 
 
