@@ -86,6 +86,11 @@ class UpstreamSide(PooledConnection, Protocol):
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
     def is_paused(self) -> bool: ...
+    def wait_for_stray_bytes(self) -> None:
+        """Go back to the pool a moment later, if nothing comes meanwhile: the answer had no body,
+        but a length, and some servers send the body all the same."""
+        ...
+
     def expect_soon(self) -> None:
         """Start the time in which the upstream has to send something."""
         ...
@@ -462,7 +467,11 @@ class Exchange:
         upstream.exchange = None
         if reusable and upstream.is_usable():
             upstream.resume_reading()
-            upstream.target.give_back(upstream)
+            response = self._response
+            if self._delimited == NO_BODY and response is not None and response.content_length > 0:
+                upstream.wait_for_stray_bytes()
+            else:
+                upstream.target.give_back(upstream)
         else:
             upstream.close()
 

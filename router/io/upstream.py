@@ -25,6 +25,8 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
+_DOUBT = 0.1
+"""Seconds after which a body that should not be there would have come."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -49,6 +51,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reading = True
         self._paused = False
         self.lost = False
+        self._doubtful = False
         self.write: Callable[[bytes], None] = None  # type: ignore[assignment]  # connection_made
 
     # -- the transport's calls -----------------------------------------------------------------
@@ -149,6 +152,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.resume_reading()
             self.deadline = self._rt.now + self._timeout
 
+    def wait_for_stray_bytes(self) -> None:
+        """Go back to the pool with the next tick, if nothing comes meanwhile."""
+        self.decoder.sink = _NOBODY
+        self._doubtful = True
+        self.deadline = self._rt.now + _DOUBT
+
     def is_paused(self) -> bool:
         """Whether more than BUFFER bytes wait to be sent to the upstream."""
         return self._paused
@@ -181,7 +190,10 @@ class UpstreamConnection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """No answer in time, or idle for too long."""
         exchange = self.exchange
-        if exchange is None:
+        if exchange is None and self._doubtful:
+            self._doubtful = False
+            self.target.give_back(self)
+        elif exchange is None:
             self.close()
         elif not exchange.request_done and not self._paused:
             # It is the client that we wait for; its own deadline runs.
