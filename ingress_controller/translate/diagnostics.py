@@ -4,6 +4,7 @@ A diagnostic is a value with an owner (object and field), a sentence, what happe
 do. It never stops the translation: one bad object harms only itself.
 """
 
+import re
 from enum import StrEnum
 from typing import Literal
 
@@ -85,14 +86,21 @@ class Diagnostic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Line in that file, counted from 1; 0 when unknown."""
 
 
-DiagnosticOrder = tuple[ObjectKey, str, str, str, str, int]
+DiagnosticOrder = tuple[ObjectKey, list[str | int], str, str, str, int]
+
+_DIGITS = re.compile(r"([0-9]+)")
 
 
 def order(diagnostic: Diagnostic) -> DiagnosticOrder:
-    """Sort key: by object, then field, so that the findings about one object stand together."""
+    """Sort key: by object, then field, so that the findings about one object stand together.
+
+    ``paths[2]`` comes before ``paths[10]``.
+    """
+    pieces: list[str | int] = list(_DIGITS.split(diagnostic.field))  # text, digits, text, …
+    pieces[1::2] = map(int, pieces[1::2])
     return (
         diagnostic.object,
-        diagnostic.field,
+        pieces,
         diagnostic.code.value,
         diagnostic.message,
         diagnostic.file,
