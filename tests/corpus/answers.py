@@ -153,6 +153,7 @@ ROWS: tuple[AnswerRow, ...] = (
         method="HEAD",
         body=b"",
         has=(("content-length", "5"),),
+        reused=None,  # only a moment later: a body that should not be there may follow
     ),
     _bad(
         "R22 101 unasked",
