@@ -1,9 +1,10 @@
 """The oracle of the catalogue: one for all rows.
 
-(a) statuses and end of the connection as stated; (b) the backend's log is empty, or holds exactly
-the stated requests, read by an independent strict parser; (c) a clean request on a fresh connection
-is answered; (d) a clean request on every pooled upstream connection gets its own answer. That
-descriptors return to their base is checked where the worker ends (`tests.harness.edge`).
+(a) Statuses and end of the connection as stated. (b) The backend's log is empty, or holds exactly
+the stated requests, read by an independent strict parser. (c) A clean request on a fresh connection
+is answered within 100 ms. (d) Clean requests on every pooled upstream connection get their own
+answers. That descriptors return to their base is checked where the worker ends
+(`tests.harness.edge`).
 """
 
 import asyncio
@@ -124,7 +125,7 @@ def _belongs(reply: Reply, seen: Seen, told: str) -> None:
 
 async def _judge(edge: Edge, row: Row, mark: Mark, times: int) -> None:
     """What the backend received, and whether all is still well."""
-    await edge.clean()
+    await edge.clean_promptly()
     await edge.clean_everywhere()
     edge.check()
     received = mark.requests(without=CLEAN)

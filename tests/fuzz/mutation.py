@@ -82,6 +82,8 @@ class Mutant:
 
     data: bytes
     cut: int
+    variant: int = 0
+    """Chooses what else varies: the method that an answer is for, what follows it."""
 
 
 def mutant(number: int, good: Sequence[bytes], bad: Sequence[bytes]) -> Mutant:
@@ -90,7 +92,7 @@ def mutant(number: int, good: Sequence[bytes], bad: Sequence[bytes]) -> Mutant:
     data = rng.choice(good if rng.random() < 0.8 else bad)
     for _ in range(rng.choice((1, 1, 1, 1, 2, 2, 3, 5))):
         data = _mutate(rng, data, good)[:MOST_BYTES]
-    return Mutant(data, rng.randrange(len(data) + 1))
+    return Mutant(data, rng.randrange(len(data) + 1), rng.randrange(15))
 
 
 def _mutate(rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
@@ -119,11 +121,11 @@ def _mutate(rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
 
 def smaller(played: Mutant) -> Iterator[Mutant]:
     """Mutants with a part left out, large parts first: to shrink one that fails."""
-    data, cut = played.data, played.cut
+    data, cut, variant = played.data, played.cut, played.variant
     size = len(data) // 2
     while size:
         for at in range(0, len(data), size):
             rest = data[:at] + data[at + size :]
-            yield Mutant(rest, min(cut, len(rest)))
+            yield Mutant(rest, min(cut, len(rest)), variant)
         size //= 2
-    yield Mutant(data, 0)
+    yield Mutant(data, 0, variant)

@@ -150,14 +150,14 @@ async def _answers(pair: Edge, batch: list[Mutant]) -> None:
         await asyncio.sleep(0.001)  # a segment of its own
         await exchange.send(played.data[played.cut :])
         await asyncio.sleep(0.001)  # time to be read
-        await finish(exchange, ("close", "reset", "keep")[number % 3])
+        await finish(exchange, ("close", "reset", "keep")[played.variant % 3])
 
     for number in waiting:
         pair.backend.on(f"/answer/{number}", script)
     connections = [await Connection.open(pair.address) for _ in batch]
     try:
         for number, connection in enumerate(connections):
-            method = "HEAD" if number % 5 == 4 else "GET"
+            method = "HEAD" if batch[number].variant % 5 == 4 else "GET"
             connection.reader.methods.append(method)
             await connection.send(request(f"/answer/{number}", method=method))
         await asyncio.gather(*(_read(connection) for connection in connections))

@@ -97,13 +97,27 @@ class Connection:
             TimeoutError: nothing came.
             Malformed: the proxy sent something that it must not.
         """
+        async with asyncio.timeout(within):
+            while True:
+                try:
+                    data = self._sock.recv(262144)
+                except BlockingIOError:
+                    await self._readable()
+                except ConnectionError:
+                    self.ended = "reset"
+                    return []
+                else:
+                    return self._take(data)
+
+    async def _readable(self) -> None:
+        """Wait without reading: a time-out in the same moment must not lose what was read."""
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self._sock, _settle, ready)
         try:
-            async with asyncio.timeout(within):
-                data = await asyncio.get_running_loop().sock_recv(self._sock, 262144)
-        except ConnectionError:
-            self.ended = "reset"
-            return []
-        return self._take(data)
+            await ready
+        finally:
+            loop.remove_reader(self._sock)
 
     def take(self) -> None:
         """Read what has come already, without waiting.
@@ -183,6 +197,11 @@ class Connection:
         replies = await self.receive(1, within)
         assert replies, f"connection {self.ended} without an answer, got {bytes(self.raw)!r}"
         return replies[0]
+
+
+def _settle(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 def request(

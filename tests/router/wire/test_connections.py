@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from router.model.limits import Limits
-from tests.harness.backend import Exchange, echo, fixed, hang, message
+from tests.harness.backend import Exchange, echo, fixed, hang, message, raw
 from tests.harness.client import request
 from tests.harness.edge import Edge, edge
 from tests.harness.waiting import until
@@ -124,6 +124,18 @@ async def test_upstream_that_asks_to_close_gets_no_further_request(edge: Edge) -
             reply = await connection.exchange(request("/last"))
             assert reply.get("connection") is None
     assert len({seen.connection for seen in edge.backend.requests}) == 3
+
+
+async def test_upstream_that_ended_its_answer_by_closing_gets_no_further_request(
+    edge: Edge,
+) -> None:
+    """Least of all the POST that waits behind it, which could not be sent again."""
+    edge.backend.on("/ends", raw(b"HTTP/1.1 200 OK\r\n\r\nhello", then="close"))
+    async with await edge.open() as connection:
+        for _ in range(10):
+            await connection.send(request("/ends") + request(method="POST", body=b"pay"))
+            ended, paid = await connection.receive(2)
+            assert (bytes(ended.body), paid.status) == (b"hello", 200)
 
 
 async def test_connection_ends_when_its_client_asks_for_it(edge: Edge) -> None:
