@@ -71,12 +71,19 @@ class Exchange:
         return bytes(self.request.body)
 
     def write(self, data: bytes) -> None:
-        """Send, without waiting for room."""
-        self._connection.writer.write(data)
+        """Send, without waiting for room.
+
+        Raises:
+            ConnectionResetError: the proxy has ended the connection.
+        """
+        writer = self._connection.writer
+        if writer.is_closing():
+            raise ConnectionResetError
+        writer.write(data)
 
     async def send(self, data: bytes) -> None:
-        """Send, and wait until there is room for more."""
-        self._connection.writer.write(data)
+        """Send, and wait until there is room for more; raises as `write` does."""
+        self.write(data)
         await self._connection.writer.drain()
 
     def close(self) -> None:

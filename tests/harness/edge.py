@@ -86,7 +86,7 @@ class Edge:
             AssertionError: it is not so, since the last check.
         """
         violations, self.backend.violations = self.backend.violations, []
-        assert violations == []
+        assert violations == [], violations
         self.worker.check()
 
 

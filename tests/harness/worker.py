@@ -319,8 +319,8 @@ class Worker:
             if isinstance(message, wire.LogLine) and message.level == "error"
         ]
         assert self.alive, f"worker ended with {self.exit_code(0)}: {said}"
-        assert said == ""
-        assert errors == []
+        assert said == "", said
+        assert errors == [], errors
 
     def _status(self, name: str) -> int:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
