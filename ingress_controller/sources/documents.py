@@ -76,7 +76,8 @@ def read_yaml(text: bytes) -> Documents:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = error.problem or error.context or "not YAML"
-        raise MalformedError(reason, mark.line + 1 if mark is not None else 0) from None
+        last = text.count(b"\n") + 1  # the end of the file may count as a line of its own
+        raise MalformedError(reason, min(mark.line + 1, last) if mark is not None else 0) from None
     except yaml.YAMLError as error:
         raise MalformedError(str(error).partition("\n")[0]) from None
     except UnicodeDecodeError as error:

@@ -78,7 +78,7 @@ def _walk(folder: str, depth: int, above: set[tuple[int, int]], listing: Listing
         if identity in above or depth > MAX_FOLDER_DEPTH:
             return
         with os.scandir(folder) as found:
-            entries = sorted((entry.name, entry.is_dir()) for entry in found)
+            entries = sorted((entry.name, _is_folder(entry)) for entry in found)
     except FileNotFoundError as error:
         if depth == 0:
             listing.unreadable[folder] = error.strerror or str(error)
@@ -94,3 +94,10 @@ def _walk(folder: str, depth: int, above: set[tuple[int, int]], listing: Listing
             yield from _walk(path, depth + 1, above | {identity}, listing)
         elif name.endswith(SUFFIXES):
             yield path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

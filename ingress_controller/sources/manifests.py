@@ -269,7 +269,7 @@ def _unreadable_folder(path: str, why: str) -> Diagnostic:
         code=DiagnosticCode.FOLDER_UNREADABLE,
         severity="error",
         object=ObjectKey("Folder", "", path),
-        message=f"the folder cannot be read: {why}",
+        message=f"it cannot be read: {why}",
         consequence="what was read from it before is served on; changes in it are not seen",
         remedy="check the path and the permissions",
         file=path,
