@@ -79,7 +79,7 @@ def decode(document: object) -> KubernetesObject | Undecodable | None:
         )
     for field, value in (("metadata.name", key.name), ("metadata.namespace", key.namespace)):
         if not isinstance(metadata.get(field.removeprefix("metadata."), ""), str):
-            return Undecodable(key, field, f"{value!r} is no text", "put quotes around the value")
+            return Undecodable(key, field, f"it must be text, but is read as {value}", "put quotes around the value")
         if _NAME.fullmatch(value) is None and not (value == "" and kind == "IngressClass"):
             return _bad_name(key, field, value, metadata)
     located = {**document, "metadata": {**metadata, "namespace": key.namespace}}

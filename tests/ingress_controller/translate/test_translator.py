@@ -214,9 +214,7 @@ class AnySequenceOfChanges(RuleBasedStateMachine):
 
 
 TestAnySequenceOfChanges = AnySequenceOfChanges.TestCase
-TestAnySequenceOfChanges.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None
-)
+TestAnySequenceOfChanges.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 
 @given(items=st.lists(OBJECTS, max_size=25), options=OPTIONS, seed=st.integers(0, 1000))
