@@ -108,7 +108,10 @@ class ClientHello(msgspec.Struct, frozen=True, gc=False):
 
 
 class NotTls(msgspec.Struct, frozen=True, gc=False):
-    """The client speaks something else."""
+    """The client speaks something else: decided with its first byte, so that nobody waits.
+
+    What it looks like is judged by the bytes that are there, the first segment as a rule.
+    """
 
     looks_like: Literal["http", "proxy", "ssl2", "unknown"]
     """``proxy`` is a PROXY protocol header (version 1 or 2) where none was expected."""
