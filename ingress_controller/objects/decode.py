@@ -11,7 +11,7 @@ import msgspec
 
 from ingress_controller.objects.config import ConfigMap, Secret
 from ingress_controller.objects.ingress import Ingress, IngressClass
-from ingress_controller.objects.meta import ObjectKey
+from ingress_controller.objects.meta import ObjectKey, quoted
 from ingress_controller.objects.service import Service
 from ingress_controller.objects.slices import Endpoints, EndpointSlice
 
@@ -33,9 +33,14 @@ _TYPES: dict[tuple[str, str], type[KubernetesObject]] = {
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 """A DNS-1123 subdomain: what the API server accepts for the names of all kinds that we read."""
+_MAX_NAME = 254
+"""Characters kept of a name, so that one that is too long is seen to be so."""
 _PROBLEM = re.compile(r"(?P<what>.*) - at `\$\.?(?P<where>.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
 _WRONG_TYPE = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>[^`]*)`")
+_OUT_OF_BOUNDS = re.compile(
+    r"Expected `[^`]*` (?P<length>of length )?(?P<sign>[<>]=) (?P<bound>\d+)"
+)
 _TYPE_NAMES = {"str": "text", "int": "a number", "array": "a list", "object": "a mapping"}
 
 
@@ -79,7 +84,12 @@ def decode(document: object) -> KubernetesObject | Undecodable | None:
         )
     for field, value in (("metadata.name", key.name), ("metadata.namespace", key.namespace)):
         if not isinstance(metadata.get(field.removeprefix("metadata."), ""), str):
-            return Undecodable(key, field, f"it must be text, but is read as {value}", "put quotes around the value")
+            return Undecodable(
+                key,
+                field,
+                f"it must be text, but is read as {quoted(value)}",
+                "put quotes around the value",
+            )
         if _NAME.fullmatch(value) is None and not (value == "" and kind == "IngressClass"):
             return _bad_name(key, field, value, metadata)
     located = {**document, "metadata": {**metadata, "namespace": key.namespace}}
@@ -93,7 +103,7 @@ def _key(kind: str, metadata: dict[object, object]) -> ObjectKey:
     name, namespace = metadata.get("name", ""), metadata.get("namespace", DEFAULT_NAMESPACE)
     if kind == "IngressClass":
         namespace = ""
-    return ObjectKey(kind, str(namespace), str(name))
+    return ObjectKey(kind, str(namespace)[:_MAX_NAME], str(name)[:_MAX_NAME])
 
 
 def _bad_name(
@@ -106,7 +116,7 @@ def _bad_name(
     return Undecodable(
         key,
         field,
-        f"{value!r} is no name" if value else "the name is missing",
+        f"{quoted(value)} is no name" if value else "the name is missing",
         "write small letters, digits, hyphens and dots, and begin and end with a letter or digit",
     )
 
@@ -122,6 +132,10 @@ def _undecodable(key: ObjectKey, problem: str, document: dict[object, object]) -
         return Undecodable(key, field, "the field is missing", "add it")
     if field.endswith("[...]"):
         field = _with_culprit(field.removesuffix("[...]"), document)
+    bounds = _OUT_OF_BOUNDS.fullmatch(what)
+    if bounds:
+        least = "at least" if bounds["sign"] == ">=" else "at most"
+        what = f"it must be {least} {bounds['bound']}" + (" characters" if bounds["length"] else "")
     if wrong:
         expected, got = (_TYPE_NAMES.get(name, name) for name in wrong.group("expected", "got"))
         what = f"it must be {expected}, but is {got}"

@@ -4,28 +4,28 @@ from typing import Literal
 
 import msgspec
 
-from ingress_controller.objects.meta import ObjectMeta
+from ingress_controller.objects.meta import Named, ObjectMeta
 
 
 class ServiceBackendPort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """Port of a Service, by name or by number: exactly one of both in a valid object."""
 
-    name: str = ""
+    name: Named = ""
     number: int = 0
 
 
 class ServiceBackend(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`backend.service`."""
 
-    name: str
+    name: Named
     port: ServiceBackendPort = ServiceBackendPort()
 
 
 class ResourceBackend(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`backend.resource`: an object of the same namespace that is no Service."""
 
-    kind: str
-    name: str
+    kind: Named
+    name: Named
     api_group: str = ""
 
 
@@ -44,7 +44,7 @@ class HTTPPath(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, 
 
     backend: Backend = Backend()
     path: str = ""
-    path_type: str = ""
+    path_type: Named = ""
 
 
 class HTTPRule(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
@@ -70,7 +70,7 @@ class IngressTLS(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
 class IngressSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`spec`."""
 
-    ingress_class_name: str = ""
+    ingress_class_name: Named = ""
     default_backend: Backend | None = None
     rules: tuple[Rule, ...] = ()
     tls: tuple[IngressTLS, ...] = ()
@@ -95,7 +95,7 @@ class ClassParameters(msgspec.Struct, frozen=True, rename="camel", omit_defaults
 class IngressClassSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`IngressClass.spec`."""
 
-    controller: str = ""
+    controller: Named = ""
     parameters: ClassParameters | None = None
 
 

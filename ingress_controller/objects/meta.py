@@ -5,6 +5,18 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+Named = Annotated[str, msgspec.Meta(max_length=253)]
+"""The name of something, at most as long as the API server accepts."""
+
+
+MAX_QUOTED = 100
+"""Characters of a user's text in a message."""
+
+
+def quoted(text: str) -> str:
+    """A user's text in quotes, cut where it is long: messages end in logs and Events."""
+    return repr(text) if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]!r}…"
+
 
 class ObjectKey(NamedTuple):
     """Identity of an object in a store; cluster-scoped kinds have an empty namespace."""

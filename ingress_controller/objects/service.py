@@ -1,17 +1,19 @@
 """Service of `v1`."""
 
+from typing import Annotated
+
 import msgspec
 
-from ingress_controller.objects.meta import ObjectMeta
+from ingress_controller.objects.meta import Named, ObjectMeta
 
 
 class ServicePort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """One of `spec.ports[]`; the name is empty only when it is the single port."""
 
-    port: int
-    name: str = ""
-    protocol: str = "TCP"
-    app_protocol: str = ""
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+    name: Named = ""
+    protocol: Named = "TCP"
+    app_protocol: Named = ""
     target_port: int | str = 0
     """Read for advice only: EndpointSlices carry the resolved port."""
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ingress_controller.objects.meta import ObjectMeta
+from ingress_controller.objects.meta import Named, ObjectMeta
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 """Label of an EndpointSlice that names its Service."""
@@ -26,16 +26,16 @@ class SliceEndpoint(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
 class SlicePort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """One of `ports[]`; the name is that of the Service port, the number the target's."""
 
-    name: str = ""
+    name: Named = ""
     port: int | None = None
-    protocol: str = "TCP"
+    protocol: Named = "TCP"
 
 
 class EndpointSlice(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """A part of the endpoints of one Service."""
 
     metadata: ObjectMeta
-    address_type: str = "IPv4"
+    address_type: Named = "IPv4"
     endpoints: tuple[SliceEndpoint, ...] = ()
     ports: tuple[SlicePort, ...] = ()
 

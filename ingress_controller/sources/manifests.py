@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ingress_controller.objects.decode import KubernetesObject, Undecodable, decode
-from ingress_controller.objects.meta import ObjectKey
+from ingress_controller.objects.meta import ObjectKey, quoted
 from ingress_controller.sources.documents import (
     Document,
     Documents,
@@ -342,7 +342,7 @@ def _repeated_key(place: Place, name: str, line: int) -> Diagnostic:
         code=DiagnosticCode.KEY_REPEATED,
         severity="warning",
         object=ObjectKey("File", "", place.path),
-        message=f"the key {name!r} stands twice in one mapping",
+        message=f"the key {quoted(name)} stands twice in one mapping",
         consequence="the last one counts",
         remedy="remove one of the two",
         file=place.path,

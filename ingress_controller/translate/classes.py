@@ -26,6 +26,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from ingress_controller.objects.ingress import Ingress, IngressClass
+from ingress_controller.objects.meta import quoted
 from ingress_controller.store import Name, key_of
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
 from ingress_controller.translate.options import Options
@@ -111,15 +112,15 @@ class Classes:
                     severity="warning",
                     object=key_of(ingress),
                     field=_field(ingress),
-                    message=f"there is no IngressClass {name!r}"
+                    message=f"there is no IngressClass {quoted(name)}"
                     + (
                         self._misspelt(name)
                         if by_field
                         else ", and this controller is not called so"
                     ),
                     consequence=_NOT_SERVED,
-                    remedy=f"name the class {self._ours()}, create an IngressClass {name!r} with "
-                    f"our controller, or start with --ingress-class {name}",
+                    remedy=f"name the class {self._ours()}, create an IngressClass {quoted(name)} "
+                    f"with our controller, or start with --ingress-class {quoted(name)}",
                 ),
             ),
         )
@@ -133,7 +134,7 @@ class Classes:
     def _misspelt(self, name: str) -> str:
         for known in sorted({*self._controllers, *self._names}):
             if known != name and known.lower() == name.lower():
-                return f", but there is {known!r}"
+                return f", but there is {quoted(known)}"
         return ""
 
     def _about_classes(
@@ -184,10 +185,10 @@ def _foreign(ingress: Ingress, name: str) -> Diagnostic:
         severity="hint",
         object=key_of(ingress),
         field=_field(ingress),
-        message=f"the class {name!r} belongs to another controller",
+        message=f"the class {quoted(name)} belongs to another controller",
         consequence=_NOT_SERVED,
         remedy="nothing, if that is meant; else name a class of ours, or start with --controller "
-        f"and the spec.controller of IngressClass {name}",
+        f"and the spec.controller of IngressClass {quoted(name)}",
     )
 
 
@@ -197,11 +198,12 @@ def _contradictory(ingress: Ingress, field: str, annotation: str) -> Diagnostic:
         severity="warning",
         object=key_of(ingress),
         field=f"metadata.annotations[{CLASS_ANNOTATION}]",
-        message=f"the annotation says {annotation!r}, but spec.ingressClassName says {field!r}",
+        message=f"the annotation says {quoted(annotation)}, but spec.ingressClassName says "
+        f"{quoted(field)}",
         consequence="the field counts; a controller that reads the annotation may serve it too",
         remedy="remove the annotation",
     )
 
 
 def _listed(names: Collection[str]) -> str:
-    return " or ".join(repr(name) for name in sorted(names)[:5])
+    return " or ".join(quoted(name) for name in sorted(names)[:5])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ingress_controller.objects.meta import AgeKey, ObjectKey
+from ingress_controller.objects.meta import AgeKey, ObjectKey, quoted
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
 from router.model.snapshot import Host, HostPattern, PathKind, Route
 
@@ -87,9 +87,9 @@ def _route_lost(pattern: HostPattern, route: Route, winner: Route) -> Diagnostic
             severity="hint" if own else "warning",
             object=_key(route),
             field=f"{loser.field}.path",
-            message=f"{route.written!r} on {host} takes the same requests as {winner.written!r} "
-            f"of {where}, {owner.field}",
-            consequence=f"{winner.written!r} is longer and takes them all",
+            message=f"{quoted(route.written)} on {host} takes the same requests as "
+            f"{quoted(winner.written)} of {where}, {owner.field}",
+            consequence=f"{quoted(winner.written)} is longer and takes them all",
             remedy="remove one of the two",
         )
     return Diagnostic(
@@ -97,7 +97,7 @@ def _route_lost(pattern: HostPattern, route: Route, winner: Route) -> Diagnostic
         severity="warning",
         object=_key(route),
         field=f"{loser.field}.path",
-        message=f"{route.written!r} on {host} is claimed by {where} too, {owner.field}",
+        message=f"{quoted(route.written)} on {host} is claimed by {where} too, {owner.field}",
         consequence="the first rule of an Ingress wins; this path takes no request"
         if own
         else "the older Ingress wins; this path takes no request until that one is gone",

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ingress_controller.objects.meta import ObjectKey
+from ingress_controller.objects.meta import ObjectKey, quoted
 from ingress_controller.objects.slices import Endpoints, EndpointSlice, SlicePort
 from ingress_controller.store import Name, key_of
 from ingress_controller.translate.addresses import refused_address
@@ -163,7 +163,7 @@ def _addresses_refused(key: ObjectKey, refused: dict[str, str]) -> Diagnostic:
         severity="error",
         object=key,
         field="endpoints" if key.kind == "EndpointSlice" else "subsets",
-        message=f"the endpoint address {address!r} is refused: {why}{more}",
+        message=f"the endpoint address {quoted(address)} is refused: {why}{more}",
         consequence="no request is sent there; the other endpoints serve",
         remedy="find out who wrote the object: a cluster writes no such addresses",
     )
@@ -187,7 +187,7 @@ def about_endpoints(
     """What to say about the endpoints of a Service port that routes lead to."""
     key = ObjectKey("Service", *service)
     total = len(endpoints.endpoints)
-    port = f"port {port_name!r}" if port_name else "the port"
+    port = f"port {quoted(port_name)}" if port_name else "the port"
     if total >= MAX_ENDPOINTS:
         return Diagnostic(
             code=DiagnosticCode.ENDPOINTS_TOO_MANY,
@@ -220,10 +220,10 @@ def about_endpoints(
         message = f"no EndpointSlice has endpoints for {port}"
         remedy = "check that Pods match the selector of the Service"
         if others:
-            shown = ", ".join(repr(name) for name in others[:5])
+            shown = ", ".join(quoted(name) for name in others[:5])
             remedy = (
                 f"the slices have endpoints for {shown}: the port of a slice must have the name "
-                f"of the Service port, {port_name!r}"
+                f"of the Service port, {quoted(port_name)}"
             )
     return Diagnostic(
         code=DiagnosticCode.SERVICE_WITHOUT_ENDPOINTS,

@@ -17,7 +17,7 @@ import re
 import msgspec
 
 from ingress_controller.objects.ingress import Backend, HTTPPath, Ingress, Rule
-from ingress_controller.objects.meta import AgeKey, ObjectKey, age_key
+from ingress_controller.objects.meta import AgeKey, ObjectKey, age_key, quoted
 from ingress_controller.store import key_of
 from ingress_controller.translate import annotations
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode, Severity
@@ -123,7 +123,7 @@ class _Reader:
                 DiagnosticCode.HOST_INVALID,
                 "error",
                 f"spec.rules[{index}].host",
-                f"{rule.host!r}: {pattern.reason}",
+                f"{quoted(rule.host)}: {pattern.reason}",
                 "the rule is not served; the others are",
                 _host_remedy(rule.host),
             )
@@ -136,7 +136,7 @@ class _Reader:
                 "warning",
                 f"spec.rules[{index}]",
                 "the rule has no paths and the Ingress has no defaultBackend",
-                f"requests for {rule.host or 'hosts that nobody claims'} get 404, unless another "
+                f"requests for {pattern or 'hosts that nobody claims'} get 404, unless another "
                 "Ingress has paths for them",
                 "add http.paths to the rule, or spec.defaultBackend to the Ingress",
             )
@@ -154,7 +154,7 @@ class _Reader:
                 DiagnosticCode.PATH_TYPE_UNKNOWN,
                 "error",
                 f"{origin.field}.pathType",
-                f"{path.path_type!r} is no path type" if path.path_type else "it is missing",
+                f"{quoted(path.path_type)} is no path type" if path.path_type else "it is missing",
                 "the path is not served; the others are",
                 f"write {known}" if known else f"write one of {', '.join(_KINDS)}",
             )
@@ -168,7 +168,7 @@ class _Reader:
                 DiagnosticCode.PATH_INVALID,
                 "error",
                 f"{origin.field}.path",
-                f"{written!r}: {condition.reason}" if written else "the path is empty",
+                f"{quoted(written)}: {condition.reason}" if written else "the path is empty",
                 "the path is not served; the others are",
                 _path_remedy(written),
             )
@@ -178,7 +178,7 @@ class _Reader:
                 DiagnosticCode.PATH_REGEX,
                 "warning",
                 f"{origin.field}.path",
-                f"{written!r} looks like a regular expression",
+                f"{quoted(written)} looks like a regular expression",
                 "it is read as a plain prefix, so it takes hardly any request",
                 "write plain paths; ImplementationSpecific means Prefix here",
             )
@@ -311,7 +311,7 @@ def _host_remedy(written: str) -> str:
         return "write the name alone, without a scheme"
     name, colon, port = written.rpartition(":")
     if colon and port.isdigit() and ":" not in name:
-        return f"write {name}; rules match names, whatever the port"
+        return f"write {quoted(name)}; rules match names, whatever the port"
     if "/" in written:
         return "write the name alone; paths belong into http.paths"
     return "write a DNS name such as shop.example.com, or *.example.com for one label of any name"
@@ -321,5 +321,5 @@ def _path_remedy(written: str) -> str:
     if not written:
         return "write / to take every path"
     if not written.startswith("/"):
-        return f"write /{written}"
+        return f"write {quoted('/' + written)}"
     return "write the path as it stands in a URL, plain and without dot segments"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ingress_controller.objects.meta import quoted
 from ingress_controller.objects.service import Service, ServicePort
 from ingress_controller.translate.addresses import refused_external_name
 from ingress_controller.translate.diagnostics import DiagnosticCode, Severity
@@ -117,9 +118,9 @@ def _port(reference: BackendReference, service: Service) -> ServicePort | Proble
     for port in candidates:
         if port.protocol == "TCP":
             return port
-    if not candidates and number and service.spec.type == EXTERNAL_NAME and not ports:
+    if service.spec.type == EXTERNAL_NAME and not ports and 0 < number < 65536:
         return ServicePort(port=number)  # such a Service needs no ports; the number says it all
-    wanted = f"port {number}" if number else f"port {name!r}"
+    wanted = f"port {number}" if number else f"port {quoted(name)}"
     if candidates:
         message = f"{wanted} of Service {reference.service} is {candidates[0].protocol}, not TCP"
     else:
@@ -138,7 +139,7 @@ def _port_remedy(reference: BackendReference, ports: Collection[ServicePort]) ->
     tcp = [port for port in ports if port.protocol == "TCP"]
     for port in tcp:
         if reference.port_name and port.name.lower() == reference.port_name.lower():
-            return f"write {port.name!r}: port names have no capitals"
+            return f"write {quoted(port.name)}: port names have no capitals"
         wanted = reference.port_name or reference.port_number
         if port.target_port == wanted:
             shown = f"{port.port} ({port.name})" if port.name else str(port.port)
@@ -176,7 +177,7 @@ def _protocol_problem(
         "warning" if served else "error",
         "service.port",
         f"port {port.name or port.port} of Service {reference.service} has appProtocol "
-        f"{port.app_protocol!r}: {protocol.problem}",
+        f"{quoted(port.app_protocol)}: {protocol.problem}",
         protocol.consequence,
         "serve HTTP/1.1 on the port and remove appProtocol"
         if served
@@ -202,7 +203,7 @@ def _external_problem(reference: BackendReference, name: str, options: Options) 
         DiagnosticCode.EXTERNAL_NAME_REFUSED,
         "error",
         "service.name",
-        f"Service {reference.service} has externalName {name!r}: {why}",
+        f"Service {reference.service} has externalName {quoted(name)}: {why}",
         DEAD_PATH,
         "set externalName to a DNS name outside of this machine",
     )

@@ -102,7 +102,7 @@ def test_decoding_does_not_change_the_document() -> None:
             service(labels={"v": 1.5}), "metadata.labels[v]", "must be text", "quotes",
             id="a number as label",
         ),
-        pytest.param(service(name=80), "metadata.name", "read as 80", "quotes", id="a number"),
+        pytest.param(service(name=80), "metadata.name", "read as '80'", "quotes", id="a number"),
         pytest.param(
             service(name="Web"), "metadata.name", "'Web' is no name", "small letters", id="capitals"
         ),

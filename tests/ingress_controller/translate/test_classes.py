@@ -112,7 +112,7 @@ def test_an_unknown_class_is_told_what_would_be_served() -> None:
     assert found.field == "spec.ingressClassName"
     assert "there is 'python'" in found.message
     assert "'prod' or 'python'" in found.remedy
-    assert "--ingress-class Python" in found.remedy
+    assert "--ingress-class 'Python'" in found.remedy
 
 
 def test_an_ingress_without_class_is_told_how_to_get_one() -> None:

@@ -71,7 +71,7 @@ def test_a_miss_inside_a_host_does_not_try_another_host() -> None:
 @pytest.mark.parametrize(
     ("written", "remedy"),
     [
-        pytest.param("foo.com:8080", "write foo.com;", id="a port"),
+        pytest.param("foo.com:8080", "write 'foo.com';", id="a port"),
         pytest.param("https://foo.com", "without a scheme", id="a scheme"),
         pytest.param("foo.com/path", "paths belong into http.paths", id="a path"),
         pytest.param("*", "write a DNS name", id="a lone star"),

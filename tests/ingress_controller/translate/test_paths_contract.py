@@ -95,9 +95,9 @@ def test_the_order_of_paths_does_not_matter(
 REFUSED = [
     pytest.param("Exact", "", "write / to take", id="an empty exact path"),
     pytest.param("Prefix", "", "write / to take", id="an empty prefix"),
-    pytest.param("Prefix", "foo", "write /foo", id="no slash at the beginning"),
-    pytest.param("Exact", "foo", "write /foo", id="no slash, exact"),
-    pytest.param("ImplementationSpecific", "foo", "write /foo", id="no slash, implementation"),
+    pytest.param("Prefix", "foo", "write '/foo'", id="no slash at the beginning"),
+    pytest.param("Exact", "foo", "write '/foo'", id="no slash, exact"),
+    pytest.param("ImplementationSpecific", "foo", "write '/foo'", id="no slash, implementation"),
     pytest.param("Prefix", "/a//b", "as it stands in a URL", id="an empty element"),
     pytest.param("Prefix", "/a/./b", "as it stands in a URL", id="a dot segment"),
     pytest.param("Exact", "/a/../b", "as it stands in a URL", id="two dots"),
