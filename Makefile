@@ -31,7 +31,7 @@ $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
 	touch $@
 
 demo: $(VENV)/.runtime
-	$(BIN)/ingress-controller demo
+	@$(BIN)/ingress-controller demo || [ $$? -eq 130 ] # Ctrl-C is how a demo ends
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2

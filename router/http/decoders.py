@@ -428,6 +428,7 @@ class ResponseDecoder:
             self._state = _LENGTH if head.content_length else _WAIT
         else:
             self._state = _END
+            head.keep_alive = False  # its end is the connection's end
         if self._state == _WAIT and rest:
             self.clean = False
         self.sink.response_head(head)

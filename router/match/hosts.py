@@ -17,8 +17,8 @@ MAX_HOST: Final = 255
 _MAX_PATTERN: Final = 253
 """Characters of a DNS-1123 subdomain, the API server's bound."""
 
-_NAME: Final = re.compile(rb"([A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]++)*+)\.?+(?::([1-9][0-9]{0,4}))?+")
-_IPV6: Final = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\])(?::([1-9][0-9]{0,4}))?+")
+_NAME: Final = re.compile(rb"([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.?(?::([1-9][0-9]{0,4}))?")
+_IPV6: Final = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\])(?::([1-9][0-9]{0,4}))?")
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
