@@ -33,7 +33,7 @@ def operations(tree: object) -> Iterator[str]:
             yield from operations(part)
 
 
-@pytest.mark.parametrize("name", modules())
+@pytest.mark.parametrize("name", list(modules()))
 def test_patterns_use_what_every_supported_python_reads_right(name: str) -> None:
     for known, value in vars(importlib.import_module(name)).items():
         if isinstance(value, re.Pattern):
