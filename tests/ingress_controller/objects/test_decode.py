@@ -118,6 +118,15 @@ def test_decoding_does_not_change_the_document() -> None:
             "metadata.name", "generateName", "set metadata.name", id="generateName",
         ),
         pytest.param(
+            {**service(), "spec": {"ports": [{"port": 0}]}}, "spec.ports[0].port",
+            "it must be at least 1", "kubectl", id="a port out of range",
+        ),
+        pytest.param(
+            ingress({"ingressClassName": "x" * 254}), "spec.ingressClassName",
+            "it must be at most 253 characters", "kubectl", id="a name too long",
+        ),
+        pytest.param(service(name="x" * 300), "metadata.name", "…", "small", id="a long name"),
+        pytest.param(
             service(creationTimestamp="yesterday"), "metadata.creationTimestamp", "", "kubectl",
             id="no time",
         ),
