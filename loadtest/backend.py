@@ -1,22 +1,27 @@
 """The backend that all proxies are measured in front of: prebuilt answers, one epoll loop.
 
-It must be cheap, because it shares its core with the load generator and must not be what limits a
-round. So it reads only what it needs of a request: the path of the first line and how the body is
-framed. It trusts its clients, which are proxies on the same machine.
+It must be cheap, because it shares a core and a process with the load generator and must not be
+what limits a round. So it reads only what it needs of a request: the path of the first line and
+how the body is framed. It trusts its clients, which are proxies on the same machine.
 
     python -m loadtest.backend ADDRESS...
 
-listens on one free port on every address, prints that port as its first line, and ends when its
-standard input is closed, so that it cannot outlive the program that started it.
+runs it as a process of its own: it listens on one free port on every address, prints that port as
+its first line, and ends when its standard input is closed, so that it cannot outlive the program
+that started it.
 """
 
 import base64
 import contextlib
 import hashlib
+import os
 import re
 import select
 import socket
+import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 SMALL_BODY: Final = 96
@@ -25,6 +30,7 @@ LARGE_BODY: Final = 10 * 1000 * 1000
 _READ = 262_144
 _EVENTS = 256
 _BACKLOG = 4096
+_STOP_SECONDS = 5.0
 _WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
@@ -168,7 +174,7 @@ class Connection:
             self._epoll.modify(self._socket, wanted)
 
 
-def listen(addresses: list[str]) -> list[socket.socket]:
+def listen(addresses: Sequence[str]) -> list[socket.socket]:
     """Listening sockets on every address, on one port that is free on the first.
 
     Raises:
@@ -185,33 +191,83 @@ def listen(addresses: list[str]) -> list[socket.socket]:
         return listeners
 
 
-def serve(listeners: list[socket.socket], until_closed: int) -> None:
-    """Answer until the descriptor ``until_closed`` reports its end."""
-    epoll = select.epoll()
-    sink = bytearray(_READ)
-    connections: dict[int, Connection] = {}
-    accepting = {listener.fileno(): listener for listener in listeners}
-    for fd in (*accepting, until_closed):
-        epoll.register(fd, select.EPOLLIN)
-    while True:
-        for fd, mask in epoll.poll(maxevents=_EVENTS):
+class Backend:
+    """Listening sockets and the connections that came through them."""
+
+    def __init__(self, listeners: list[socket.socket]) -> None:
+        self.port: int = listeners[0].getsockname()[1]
+        self._epoll = select.epoll()
+        self._sink = bytearray(_READ)
+        self._connections: dict[int, Connection] = {}
+        self._listeners = {listener.fileno(): listener for listener in listeners}
+        for fd in self._listeners:
+            self._epoll.register(fd, select.EPOLLIN)
+
+    def fileno(self) -> int:
+        """Readable when `step` has something to do."""
+        return self._epoll.fileno()
+
+    def step(self, timeout: float = 0.0) -> None:
+        """Do what can be done now; if that is nothing, wait for so many seconds."""
+        connections = self._connections
+        for fd, mask in self._epoll.poll(timeout, _EVENTS):
             connection = connections.get(fd)
-            if connection is not None:
-                if not connection.ready(mask):
-                    connections.pop(fd).close()
-            elif fd == until_closed:
-                return
-            else:
-                accepted, _ = accepting[fd].accept()
-                epoll.register(accepted, select.EPOLLIN)
-                connections[accepted.fileno()] = Connection(accepted, epoll, sink)
+            if connection is None:
+                accepted, _ = self._listeners[fd].accept()
+                self._epoll.register(accepted, select.EPOLLIN)
+                connections[accepted.fileno()] = Connection(accepted, self._epoll, self._sink)
+            elif not connection.ready(mask):
+                connections.pop(fd).close()
+
+    def close(self) -> None:
+        """Close everything."""
+        for connection in self._connections.values():
+            connection.close()
+        for listener in self._listeners.values():
+            listener.close()
+        self._epoll.close()
+
+
+@contextlib.contextmanager
+def process(core: int, addresses: tuple[str, ...]) -> Iterator[int]:
+    """A backend as a process of its own on this core; gives its port.
+
+    Raises:
+        OSError: it did not start.
+    """
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "loadtest.backend", *addresses],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).resolve().parent.parent,
+        )
+    finally:
+        os.sched_setaffinity(0, before)
+    assert started.stdin is not None  # noqa: S101 -- a pipe, above
+    assert started.stdout is not None  # noqa: S101 -- a pipe, above
+    try:
+        line = started.stdout.readline()
+        if not line:
+            raise OSError("the backend did not start; its message is above")
+        yield int(line)
+    finally:
+        started.stdin.close()
+        started.stdout.close()
+        started.wait(_STOP_SECONDS)
 
 
 def main() -> None:
     """The command line: addresses in, a port out."""
-    listeners = listen(sys.argv[1:] or ["127.0.0.1"])
-    print(listeners[0].getsockname()[1], flush=True)
-    serve(listeners, sys.stdin.fileno())
+    backend = Backend(listen(sys.argv[1:] or ["127.0.0.1"]))
+    print(backend.port, flush=True)
+    while True:
+        readable, _, _ = select.select([backend, sys.stdin], [], [])
+        if sys.stdin in readable:
+            return
+        backend.step()
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ import contextlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,10 +23,8 @@ if __package__ in (None, ""):  # started by file name: the repository is not on 
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from loadtest import cpu, peers
+from loadtest.backend import Backend, listen
 from loadtest.lanes import LANES, Lane
-
-ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
-"""Three endpoints, as a Service has several; one backend process listens on all."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 -- only as the parent of a fresh directory
 """Access logs are written to memory where possible, so that no disk is measured."""
@@ -35,6 +32,17 @@ MEMORY = Path("/dev/shm")  # noqa: S108 -- only as the parent of a fresh directo
 WARM_UP_SECONDS = 0.3
 MAX_SECONDS = 30.0
 MAX_ROUNDS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What all rounds of a run share."""
+
+    backend: Backend
+    cores: tuple[int, int]
+    rounds: int
+    seconds: float
+    """Length of a round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +54,8 @@ class Window:
     reconnects: int
     seconds: float
     cpu_seconds: float
+    others: float
+    """The share of both cores that went to programs that do not belong to the measurement."""
 
     @property
     def microseconds(self) -> float:
@@ -65,42 +75,52 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One lane and one proxy: medians over the rounds."""
+    """One lane and one proxy, as `summarise` says."""
 
     microseconds: float
     lowest: float
     highest: float
     rate: float
     busy: float
+    others: float
     failures: int
     reconnects: int
 
 
 def summarise(windows: list[Window]) -> Result:
-    """The medians over the rounds, and the sums of what went wrong."""
-    costs = sorted(window.microseconds for window in windows)
+    """The medians over the less disturbed half of the rounds, and the sums of what went wrong.
+
+    On a machine that others use too, a proxy that is interrupted costs more (its caches are cold
+    when it comes back), so the rounds that others left in peace say most.
+    """
+    quiet = sorted(windows, key=lambda window: window.others)[: (len(windows) + 1) // 2]
+    costs = sorted(window.microseconds for window in quiet)
     return Result(
         microseconds=statistics.median(costs),
         lowest=costs[0],
         highest=costs[-1],
-        rate=statistics.median(window.rate for window in windows),
-        busy=statistics.median(window.busy for window in windows),
+        rate=statistics.median(window.rate for window in quiet),
+        busy=statistics.median(window.busy for window in quiet),
+        others=statistics.median(window.others for window in quiet),
         failures=sum(window.failures for window in windows),
         reconnects=sum(window.reconnects for window in windows),
     )
 
 
-def measure(lane: Lane, proxy: peers.Proxy, seconds: float) -> Window:
+def measure(lane: Lane, proxy: peers.Proxy, bench: Bench) -> Window:
     """One round: connect, warm up, measure, close."""
     lane.open()
     try:
-        lane.run(WARM_UP_SECONDS)
+        lane.run(WARM_UP_SECONDS, bench.backend.step)
         pids = proxy.pids()
+        cores = cpu.busy(bench.cores)
+        own = time.process_time()
         started = time.perf_counter()
         before = cpu.consumed(pids)
-        count = lane.run(seconds)
-        after = cpu.consumed(pids)
+        count = lane.run(bench.seconds, bench.backend.step)
+        used = (cpu.consumed(pids) - before) / 1e9
         elapsed = time.perf_counter() - started
+        others = cpu.busy(bench.cores) - cores - used - (time.process_time() - own)
     finally:
         lane.close()
     return Window(
@@ -108,71 +128,23 @@ def measure(lane: Lane, proxy: peers.Proxy, seconds: float) -> Window:
         failures=count.failures,
         reconnects=count.reconnects,
         seconds=elapsed,
-        cpu_seconds=(after - before) / 1e9,
+        cpu_seconds=used,
+        others=max(0.0, others) / (elapsed * len(bench.cores)),
     )
 
 
-@contextlib.contextmanager
-def backend(core: int) -> Iterator[int]:
-    """A running backend; gives its port."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "loadtest.backend", *ADDRESSES],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).resolve().parent.parent,
-        )
-    finally:
-        os.sched_setaffinity(0, before)
-    assert process.stdin is not None  # noqa: S101 -- a pipe, above
-    assert process.stdout is not None  # noqa: S101 -- a pipe, above
-    try:
-        line = process.stdout.readline()
-        if not line:
-            raise OSError("the backend did not start; its message is above")
-        yield int(line)
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.wait(peers.STOP_SECONDS)
-
-
-class Others:
-    """How much of the two cores went to programs that have nothing to do with this one.
-
-    ``pids`` gives the processes that belong to the measurement.
-    """
-
-    def __init__(self, cores: tuple[int, ...], pids: Callable[[], list[int]]) -> None:
-        self._cores = cores
-        self._pids = pids
-        self._last = self._now()
-
-    def _now(self) -> tuple[float, float, float]:
-        return time.monotonic(), cpu.busy(self._cores), cpu.consumed(self._pids()) / 1e9
-
-    def share(self) -> float:
-        """Their share since the last call, or since this object was made."""
-        now = self._now()
-        elapsed, all_work, own_work = (new - old for new, old in zip(now, self._last, strict=True))
-        self._last = now
-        return max(0.0, all_work - own_work) / (elapsed * len(self._cores))
-
-
 def run_lane(
-    name: str, proxies: list[peers.Proxy], rounds: int, seconds: float, logging: set[str]
+    name: str, proxies: list[peers.Proxy], bench: Bench, logging: set[str]
 ) -> dict[str, Result]:
     """All rounds of one lane; every round begins with another proxy.
 
     ``logging`` takes the names of those whose access log grew.
     """
     windows: dict[str, list[Window]] = {proxy.name: [] for proxy in proxies}
-    for number in range(rounds):
+    for number in range(bench.rounds):
         first = number % len(proxies)
         for proxy in proxies[first:] + proxies[:first]:
-            windows[proxy.name].append(measure(LANES[name](proxy.port), proxy, seconds))
+            windows[proxy.name].append(measure(LANES[name](proxy.port), proxy, bench))
             if proxy.log.exists() and proxy.log.stat().st_size:
                 logging.add(proxy.name)
                 os.truncate(proxy.log, 0)  # all append, so the file begins anew
@@ -263,7 +235,8 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         memory = MEMORY if os.access(MEMORY, os.W_OK) else None
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=memory)))
-        port = stack.enter_context(backend(load_core))
+        backend = Backend(listen(peers.ADDRESSES))
+        stack.callback(backend.close)
         proxies = []
         for name in [peers.OURS, *arguments.peers]:
             try:
@@ -271,8 +244,8 @@ def main() -> int:
                     name,
                     folder / name,
                     core=proxy_core,
-                    addresses=ADDRESSES,
-                    backend_port=port,
+                    backend_port=backend.port,
+                    pause=backend.step,
                     large_buffers=arguments.large_buffers,
                 )
             except peers.Missing as reason:
@@ -290,14 +263,19 @@ def main() -> int:
             f"{arguments.rounds} rounds of {arguments.seconds:g} s; about {seconds:.0f} s\n",
             flush=True,
         )
+        bench = Bench(
+            backend=backend,
+            cores=(proxy_core, load_core),
+            rounds=arguments.rounds,
+            seconds=arguments.seconds,
+        )
         results = {}
         logging: set[str] = set()
-        cores = (proxy_core, load_core)
-        others = Others(cores, lambda: cpu.tree(os.getpid()))
         for lane in arguments.lanes:
-            results[lane] = run_lane(lane, proxies, arguments.rounds, arguments.seconds, logging)
+            results[lane] = run_lane(lane, proxies, bench, logging)
             print(table({lane: results[lane]}, [proxy.name for proxy in proxies]))
-            print(f"  (other programs had {others.share():.0%} of the two cores)\n", flush=True)
+            others = max(result.others for result in results[lane].values())
+            print(f"  (other programs had up to {others:.0%} of the two cores)\n", flush=True)
         for proxy in proxies:
             if proxy.name not in logging:
                 print(f"warning: {proxy.name} wrote no access log: compared unfairly")

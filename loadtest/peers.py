@@ -26,6 +26,9 @@ from string import Template
 from loadtest import cpu
 from loadtest.lanes import HOST, SMALL
 
+ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+"""Three endpoints, as a Service has several; one backend listens on all of them."""
+
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
 OURS = "ingress-controller"
@@ -43,7 +46,6 @@ class Setting:
     """Where the proxy keeps its files."""
     port: int
     admin_port: int
-    addresses: tuple[str, ...]
     backend_port: int
     large_buffers: bool
     """Give nginx and HAProxy 128 kB where their defaults are 4 to 16 kB."""
@@ -212,7 +214,7 @@ def nginx(setting: Setting) -> Command:
         port=setting.port,
         host=HOST,
         buffers=_NGINX_LARGE_BUFFERS if setting.large_buffers else "",
-        servers=" ".join(f"server {a}:{setting.backend_port};" for a in setting.addresses),
+        servers=" ".join(f"server {a}:{setting.backend_port};" for a in ADDRESSES),
     )
     configuration = setting.folder / "nginx.conf"
     configuration.write_text(text)
@@ -284,7 +286,7 @@ def haproxy(setting: Setting) -> Command:
         buffers="tune.bufsize 131072" if setting.large_buffers else "",
         servers="\n".join(
             f"  server s{number} {address}:{setting.backend_port} pool-max-conn 320"
-            for number, address in enumerate(setting.addresses)
+            for number, address in enumerate(ADDRESSES)
         ),
     )
     configuration = setting.folder / "haproxy.cfg"
@@ -391,7 +393,7 @@ def envoy(setting: Setting) -> Command:
     binary = _in_wheel("envoy", "_bin/envoy", "envoy")
     endpoints = [
         {"endpoint": {"address": _envoy_address(address, setting.backend_port)}}
-        for address in setting.addresses
+        for address in ADDRESSES
     ]
     cluster = {
         "name": "app",
@@ -492,7 +494,7 @@ def ours(setting: Setting) -> Command:
         _MANIFESTS.substitute(
             host=HOST,
             backend_port=setting.backend_port,
-            endpoints="\n".join(f"  - addresses: ['{a}']" for a in setting.addresses),
+            endpoints="\n".join(f"  - addresses: ['{a}']" for a in ADDRESSES),
         )
     )
     program = [sys.executable, "-m", "ingress_controller"]
@@ -529,24 +531,29 @@ def _free_ports(count: int) -> list[int]:
         return found
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, pause: Callable[[float], None]) -> bool:
     """Whether a request through this port reaches the backend."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(SMALL)
-            return connection.recv(4096).startswith(b"HTTP/1.1 200")
+            connection.setblocking(False)
+            for _ in range(50):
+                pause(0.02)
+                with contextlib.suppress(BlockingIOError):
+                    return connection.recv(4096).startswith(b"HTTP/1.1 200")
     except OSError:
-        return False
+        pass
+    return False
 
 
-def _wait_until_it_answers(proxy: Proxy, messages: Path) -> None:
+def _wait_until_it_answers(proxy: Proxy, messages: Path, pause: Callable[[float], None]) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(proxy.port):
+    while not _answers(proxy.port, pause):
         if proxy.process.poll() is not None or time.monotonic() > deadline:
             proxy.stop()
             said = messages.read_text(errors="replace").strip()[-800:]
             raise Missing(f"it was started but does not answer; it said: {said or 'nothing'}")
-        time.sleep(0.05)
+        pause(0.05)
 
 
 def start(
@@ -554,11 +561,13 @@ def start(
     folder: Path,
     *,
     core: int,
-    addresses: tuple[str, ...],
     backend_port: int,
+    pause: Callable[[float], None],
     large_buffers: bool = False,
 ) -> Proxy:
     """Start the proxy ``name`` on ``core`` and wait until it answers.
+
+    ``pause`` waits for so many seconds, and lets the backend work if it is in this process.
 
     Raises:
         Missing: it cannot be had or does not come up; the text says why.
@@ -569,7 +578,6 @@ def start(
         folder=folder,
         port=port,
         admin_port=admin_port,
-        addresses=addresses,
         backend_port=backend_port,
         large_buffers=large_buffers,
     )
@@ -597,5 +605,5 @@ def start(
         log=setting.log,
         process=process,
     )
-    _wait_until_it_answers(proxy, messages)
+    _wait_until_it_answers(proxy, messages, pause)
     return proxy

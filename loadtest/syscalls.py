@@ -22,7 +22,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # started by file name: the repository is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from loadtest import compare, cpu, peers
+from loadtest import backend, cpu, peers
 from loadtest.lanes import SMALL
 
 READS = frozenset({"read", "readv", "recvfrom", "recvmsg"})
@@ -151,15 +151,15 @@ def main() -> int:
     complete = True
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syscalls-")))
-        port = stack.enter_context(compare.backend(load_core))
+        port = stack.enter_context(backend.process(load_core, peers.ADDRESSES))
         for name in names:
             try:
                 proxy = peers.start(
                     name,
                     folder / name,
                     core=proxy_core,
-                    addresses=compare.ADDRESSES,
                     backend_port=port,
+                    pause=time.sleep,
                 )
                 stack.callback(proxy.stop)
                 one_after_the_other(proxy.port, 100)

@@ -1,39 +1,38 @@
 """Generator and backend speak with each other; a proxy between them has nothing to add."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from loadtest import compare
+from loadtest.backend import Backend, listen
 from loadtest.lanes import LANES, KeepAlive, forty_field_requests
 
 
-@pytest.fixture(scope="module")
-def backend_port() -> Iterator[int]:
-    with compare.backend(min(os.sched_getaffinity(0))) as port:
-        yield port
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    with contextlib.closing(Backend(listen(["127.0.0.1"]))) as opened:
+        yield opened
 
 
 # the backend leaves "Connection: close" to the proxies, so the lane of new connections needs one
 @pytest.mark.parametrize("name", [name for name in LANES if name != "connections"])
-def test_every_answer_is_counted_and_none_is_wrong(name: str, backend_port: int) -> None:
-    lane = LANES[name](backend_port)
+def test_every_answer_is_counted_and_none_is_wrong(name: str, backend: Backend) -> None:
+    lane = LANES[name](backend.port)
     with contextlib.closing(lane):
         lane.open()
-        count = lane.run(0.3)
+        count = lane.run(0.3, backend.step)
 
     assert count.units > 0
     assert count.failures == 0
     assert count.reconnects == 0
 
 
-def test_an_answer_of_another_status_is_a_failure(backend_port: int) -> None:
-    lane = KeepAlive(backend_port, [b"GET /nowhere HTTP/1.1\r\nHost: bench.example\r\n\r\n"])
+def test_an_answer_of_another_status_is_a_failure(backend: Backend) -> None:
+    lane = KeepAlive(backend.port, [b"GET /nowhere HTTP/1.1\r\nHost: bench.example\r\n\r\n"])
     with contextlib.closing(lane):
         lane.open()
-        count = lane.run(0.1)
+        count = lane.run(0.1, backend.step)
 
     assert count.units == 0
     assert count.failures > 0
