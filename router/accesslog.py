@@ -13,8 +13,6 @@ import msgspec
 
 BATCH = 256
 """Records after which a batch is written without waiting for the timer."""
-MAX_PENDING = 8192
-"""Records that wait to be encoded; further ones are dropped and counted."""
 
 
 class AccessRecord(NamedTuple):
