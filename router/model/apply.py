@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from router.model.snapshot import Delta, Snapshot
+from router.model.snapshot import Delta, HostPattern, HostSetName, Snapshot
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -24,18 +24,28 @@ def apply_delta(snapshot: Snapshot, delta: Delta) -> Snapshot:
         raise OutOfStepError(
             f"delta from version {delta.base} does not apply to version {snapshot.version}"
         )
-    hosts = snapshot.hosts
-    if delta.hosts:
-        hosts = hosts.copy()
-        for name, changes in delta.hosts.items():
-            hosts[name] = _changed(hosts.get(name, {}), changes)
     return Snapshot(
         version=delta.version,
         listeners=snapshot.listeners,
-        hosts=hosts,
+        hosts=_changed_sets(snapshot.hosts, delta.hosts),
         upstreams=_changed(snapshot.upstreams, delta.upstreams),
         endpoints=_changed(snapshot.endpoints, delta.endpoints),
+        server_names=_changed_sets(snapshot.server_names, delta.server_names),
+        certificates=_changed(snapshot.certificates, delta.certificates),
+        authorities=_changed(snapshot.authorities, delta.authorities),
     )
+
+
+def _changed_sets(
+    sets: dict[HostSetName, dict[HostPattern, V]],
+    changes: dict[HostSetName, dict[HostPattern, V | None]],
+) -> dict[HostSetName, dict[HostPattern, V]]:
+    if not changes:
+        return sets
+    sets = sets.copy()
+    for name, changed in changes.items():
+        sets[name] = _changed(sets.get(name, {}), changed)
+    return sets
 
 
 def _changed(values: dict[K, V], changes: dict[K, V | None]) -> dict[K, V]:

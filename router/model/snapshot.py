@@ -12,6 +12,8 @@ import msgspec
 
 from router.model.origin import Origin
 from router.model.upstreams import EndpointSet, Upstream, UpstreamKey
+from tls.certificate import CertificateDigest, CertificatePair
+from tls.policy import Authorities, AuthoritiesDigest, TlsPolicy
 
 SnapshotVersion = int
 HostPattern = str
@@ -55,7 +57,19 @@ class Answer(msgspec.Struct, frozen=True, tag="answer", gc=False):
     """A sentence for people: the access log and ``explain`` quote it."""
 
 
-class Route(msgspec.Struct, frozen=True, gc=False):
+class HttpsRules(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a route of a host with TLS says about the scheme."""
+
+    redirect: bool = True
+    """Plain requests are answered with 308 to the https URL."""
+    hsts: str = ""
+    """Value of Strict-Transport-Security on answers over https; empty sends none."""
+    pass_client_certificate: bool = False
+    """Send the client's whole certificate (PEM, percent-encoded) to the upstream, beside what is
+    always sent about a verified one."""
+
+
+class Route(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One path of one host, what to do with it, and where that was said."""
 
     path: PathCondition
@@ -63,6 +77,8 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     """The path as its owner wrote it, for people."""
     action: Forward | Answer
     origin: Origin
+    https: HttpsRules | None = None
+    """None: the scheme makes no difference."""
 
 
 class Host(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -78,14 +94,34 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Takes what no path takes; None means 404."""
 
 
+class Terminate(msgspec.Struct, frozen=True, tag="terminate", omit_defaults=True, gc=False):
+    """TLS for this server name ends here."""
+
+    certificates: tuple[CertificateDigest, ...] = ()
+    """At most one a key algorithm; empty means the default certificate."""
+    policy: TlsPolicy = TlsPolicy()
+
+
+class Passthrough(msgspec.Struct, frozen=True, tag="passthrough", gc=False):
+    """TLS for this server name is not ended here: the bytes go to an endpoint as they came."""
+
+    upstream: UpstreamKey
+    origin: Origin
+
+
+ServerName = Terminate | Passthrough
+
+
 class Listener(msgspec.Struct, frozen=True, omit_defaults=True):
     """A port that clients reach, and the set of hosts served there."""
 
     name: ListenerName
-    protocol: Literal["http"]
+    protocol: Literal["http", "https"]
     published_port: int
     """The port that clients use, for X-Forwarded-Port; it may differ from the bound port."""
     hosts: HostSetName = "default"
+    https_port: int = 443
+    """The published port that redirects to https name."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -97,6 +133,12 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     upstreams: dict[UpstreamKey, Upstream] = {}
     endpoints: dict[UpstreamKey, EndpointSet] = {}
     """One entry for each upstream; an entry may be empty."""
+    server_names: dict[HostSetName, dict[HostPattern, ServerName]] = {}
+    """What answers a TLS handshake for a name. The empty pattern is the default: its policy is that
+    of names nobody claims, and its certificate that of names without one of their own."""
+    certificates: dict[CertificateDigest, CertificatePair] = {}
+    authorities: dict[AuthoritiesDigest, Authorities] = {}
+    """Whom client certificates and https upstreams must come from, where it is not the system."""
 
 
 class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -110,3 +152,6 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
     hosts: dict[HostSetName, dict[HostPattern, Host | None]] = {}
     upstreams: dict[UpstreamKey, Upstream | None] = {}
     endpoints: dict[UpstreamKey, EndpointSet | None] = {}
+    server_names: dict[HostSetName, dict[HostPattern, ServerName | None]] = {}
+    certificates: dict[CertificateDigest, CertificatePair | None] = {}
+    authorities: dict[AuthoritiesDigest, Authorities | None] = {}

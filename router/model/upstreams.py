@@ -8,10 +8,12 @@ from typing import Literal
 
 import msgspec
 
+from tls.policy import UpstreamTls
+
 UpstreamKey = str
 """``namespace/service:port`` where port is the Service port's number. Unique in a snapshot."""
 
-UpstreamProtocol = Literal["http"]
+UpstreamProtocol = Literal["http", "https"]
 """How the endpoints are spoken to."""
 
 
@@ -24,6 +26,8 @@ class Upstream(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     port: str
     """The Service port: its name if it has one, else its number."""
     protocol: UpstreamProtocol = "http"
+    tls: UpstreamTls | None = None
+    """How https is spoken; None for http."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
