@@ -145,6 +145,7 @@ async def _converse(pair: Edge, number: int) -> int:
                     break
         finally:
             sending.cancel()
+            await asyncio.wait([sending])  # it must not touch a descriptor that is closed
         return len(connection.finished)
 
 

@@ -90,8 +90,8 @@ class Connection:
             return False
         return True
 
-    async def read(self, within: float = PATIENCE) -> list[bytes]:
-        """Read once; gives the pieces of body that came.
+    async def read(self, within: float = PATIENCE, *, most: int = 262144) -> list[bytes]:
+        """Read once, at most so many bytes; gives the pieces of body that came.
 
         Raises:
             TimeoutError: nothing came.
@@ -100,7 +100,7 @@ class Connection:
         async with asyncio.timeout(within):
             while True:
                 try:
-                    data = self._sock.recv(262144)
+                    data = self._sock.recv(most)
                 except BlockingIOError:
                     await self._readable()
                 except ConnectionError:

@@ -231,6 +231,7 @@ async def test_waiting_bytes_of_pipelined_requests_are_bounded(edge: Edge) -> No
         assert not sending.done()
         assert edge.worker.memory - before < 4 * 1024 * 1024
         sending.cancel()
+        await asyncio.wait([sending])  # it must not touch a descriptor that is closed
         connection.reset()
         release.open()
     edge.check()
@@ -251,6 +252,44 @@ async def test_client_that_does_not_read_is_cut(hurried_edge: Edge) -> None:
         record = hurried_edge.backend.connections[hurried_edge.backend.requests[0].connection]
         await until(lambda: record.ended_by is not None, "the upstream is let go", within=5)
         assert await connection.ending() != "open"
+
+
+async def test_cut_of_a_client_that_did_not_read_shows_in_a_body_that_the_close_delimits(
+    hurried_edge: Edge,
+) -> None:
+    """A client that stood still too long and then goes on must not take the rest for the end."""
+
+    async def endless(exchange: Exchange) -> None:
+        exchange.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            await exchange.send(b"x" * 65536)
+
+    backend = hurried_edge.backend
+    backend.on("/endless", endless)
+    async with await hurried_edge.open(http10=True) as connection:
+        await connection.send(request("/endless", version="HTTP/1.0"))
+        await until(lambda: backend.requests, "the request at the backend")
+        record = backend.connections[backend.requests[0].connection]
+        await until(lambda: record.ended_by is not None, "the upstream is let go", within=5)
+        assert await connection.ending() == "reset"
+
+
+async def test_client_that_reads_slowly_but_steadily_is_not_cut() -> None:
+    """``send_timeout`` counts from the last progress of the client.
+
+    The kernel takes megabytes before it takes more; whoever watches it alone sees no progress of a
+    client that needs longer for them than the time-out, and cuts it in the middle.
+    """
+    size = 6_000_000
+    with edge(Limits(send_timeout=0.75)) as pair:
+        pair.backend.on("/large", fixed(message("200 OK", b"x" * size)))
+        async with await pair.open(receive_buffer=65536) as connection:
+            await connection.send(request("/large", ("Connection", "close")))
+            reply = await connection.head()
+            while reply.length < size and connection.ended == "open":
+                await connection.read(most=20_000)
+                await asyncio.sleep(0.01)  # slow: two megabytes a second at most
+            assert (reply.length, connection.ended) == (size, "open")
 
 
 async def test_silent_upstream_ends_with_504_and_is_not_used_again(hurried_edge: Edge) -> None:
