@@ -188,7 +188,7 @@ def load_pair(context: ssl.SSLContext, pair: CertificatePair) -> None:
     except (ssl.SSLError, OSError, ValueError) as failed:
         raise ContextRefusedError(
             f"OpenSSL does not take certificate {pair.digest[:16]} ({pair.subject}): "
-            f"{getattr(failed, 'reason', None) or type(failed).__name__}"
+            f"{getattr(failed, 'reason', None) or failed}"
         ) from failed
     finally:
         os.close(fd)
@@ -226,7 +226,7 @@ def load_authorities(context: ssl.SSLContext, authorities: Authorities) -> None:
     except (ssl.SSLError, ValueError) as failed:
         raise ContextRefusedError(
             f"OpenSSL does not take the authorities {authorities.digest[:16]}: "
-            f"{getattr(failed, 'reason', None) or type(failed).__name__}"
+            f"{getattr(failed, 'reason', None) or failed}"
         ) from failed
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
 

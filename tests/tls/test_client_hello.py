@@ -289,10 +289,12 @@ def test_too_many_tiny_records_are_refused() -> None:
 
 
 def test_no_more_than_the_limit_is_ever_asked_for() -> None:
-    start = records(b"\x01" + (MAX_MESSAGE - 4).to_bytes(3, "big") + b"x" * 12_000)
-    outcome = read_client_hello(start + b"\x16\x03\x01\x40\x00")
-    assert isinstance(outcome, NeedMore)
-    assert outcome.at_least <= MAX_RECEIVED
+    announced = b"\x01" + (MAX_MESSAGE - 4).to_bytes(3, "big")
+    start = records(announced + b"x" * 16_250, 16_200, *([1] * 54))
+    assert read_client_hello(start) == NeedMore(len(start) + 5)
+
+    assert refused(start + b"\x16\x03\x01\x40\x00").code == RefusalCode.TOO_LARGE
+    assert isinstance(read_client_hello(start + b"\x16\x03\x01\x3e\x00"), NeedMore)
 
 
 def test_byte_by_byte_costs_no_more_than_linear_work() -> None:

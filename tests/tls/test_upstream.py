@@ -82,7 +82,8 @@ def test_an_upstream_is_verified_and_its_session_resumed(loop: Callable[[], Any]
 @LOOPS
 def test_an_endpoint_gets_no_session_of_another(loop: Callable[[], Any]) -> None:
     context = trusting()
-    with serve(server("a.test")) as first, serve(server("a.test")) as second:
+    shared = server("a.test")  # it would resume the session of the other port
+    with serve(shared) as first, serve(shared) as second:
         assert run(loop, ask(context, first.port), ask(context, second.port)) == [False, False]
     assert len(context._sessions) == 2
 
