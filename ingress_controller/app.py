@@ -7,9 +7,10 @@ patience; a second one means now.
 """
 
 import asyncio
+import contextlib
 import importlib.metadata
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import uvloop
@@ -38,6 +39,8 @@ class Serving(msgspec.Struct, frozen=True):
 
     http: tuple[str, ...]
     """Addresses such as ``0.0.0.0:8080``."""
+    https: tuple[str, ...]
+    """None when HTTPS is not served."""
     admin: tuple[str, ...]
 
 
@@ -50,20 +53,47 @@ class Sockets:
 
     def __init__(self, settings: Settings) -> None:
         serving, admin = settings.serving, settings.admin
-        self.http = bind_listener(
-            serving.bind, serving.http_port, slots=serving.workers, port_flag="--http-port"
-        )
-        try:
-            self.admin: BoundListener = bind_listener(
-                admin.admin_bind, admin.admin_port, slots=1, port_flag="--admin-port"
+        with contextlib.ExitStack() as bound:
+
+            def bind(
+                addresses: Sequence[str], port: int, flag: str, *, slots: int
+            ) -> BoundListener:
+                listener = bind_listener(addresses, port, slots=slots, port_flag=flag)
+                bound.callback(listener.close)
+                return listener
+
+            clients: dict[str, BoundListener] = {
+                "http": bind(serving.bind, serving.http_port, "--http-port", slots=serving.workers)
+            }
+            if serving.https_port is not None:
+                clients["https"] = bind(
+                    serving.bind, serving.https_port, "--https-port", slots=serving.workers
+                )
+            self.clients: Mapping[str, BoundListener] = clients
+            """By name of the listener in the snapshot."""
+            self.admin: BoundListener = bind(
+                admin.admin_bind, admin.admin_port, "--admin-port", slots=1
             )
-        except OSError:
-            self.http.close()
-            raise
+            bound.pop_all()
+
+    @property
+    def http(self) -> BoundListener:
+        return self.clients["http"]
+
+    @property
+    def https(self) -> BoundListener | None:
+        """None when HTTPS is not served."""
+        return self.clients.get("https")
 
     @property
     def addresses(self) -> Serving:
-        return Serving(self.http.addresses, self.admin.addresses)
+        https = () if self.https is None else self.https.addresses
+        return Serving(self.http.addresses, https, self.admin.addresses)
+
+    def close_clients(self) -> None:
+        """Lets nobody wait in our copies of the sockets that clients reach."""
+        for listener in self.clients.values():
+            listener.close()
 
 
 class App:
@@ -154,7 +184,12 @@ class App:
     async def _announce(self, announce: Callable[[Serving], None]) -> None:
         await self._announced.wait()
         addresses = self._addresses
-        self._log.info("ready", http=",".join(addresses.http), admin=",".join(addresses.admin))
+        self._log.info(
+            "ready",
+            http=",".join(addresses.http),
+            https=",".join(addresses.https) or "off",
+            admin=",".join(addresses.admin),
+        )
         announce(addresses)
 
     def _look(self) -> None:
@@ -187,7 +222,7 @@ class App:
         self._supervisor.drain(accept=accept, timeout=timeout)
         # Workers hold descriptors of their own. One of ours that stayed open would keep the kernel
         # queueing connections that nobody accepts once the workers have closed theirs.
-        self._sockets.http.close()
+        self._sockets.close_clients()
         self._stopped.set()
 
 

@@ -98,6 +98,22 @@ def parse_port(text: str) -> int:
     return int(text)
 
 
+def parse_port_or_off(text: str) -> int | None:
+    """A TCP port, or None for ``off``."""
+    return None if text.strip().lower() == "off" else parse_port(text)
+
+
+def parse_object_name(text: str) -> str:
+    """Namespace and name of an object, as in ``kube-system/default-tls``."""
+    written = text.strip()
+    parts = written.split("/")
+    if len(parts) != 2 or not all(
+        re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", part) for part in parts
+    ):
+        raise ValueError("is not NAMESPACE/NAME; write one such as default/wildcard-tls")
+    return written
+
+
 def parse_address(text: str) -> str:
     """An IPv4 or IPv6 address without port; brackets are optional."""
     written = text.strip()
@@ -145,6 +161,8 @@ PARSERS: Mapping[str, Callable[[str], Value]] = types.MappingProxyType(
         "duration": parse_duration,
         "count": parse_count,
         "port": parse_port,
+        "port-or-off": parse_port_or_off,
+        "object-name": parse_object_name,
         "address": parse_address,
         "network": parse_network,
         "field-value": parse_field_value,
@@ -159,6 +177,8 @@ METAVARS: Mapping[str, str] = types.MappingProxyType(
         "duration": "TIME",
         "count": "N",
         "port": "PORT",
+        "port-or-off": "PORT|off",
+        "object-name": "NAMESPACE/NAME",
         "address": "ADDRESS",
         "network": "CIDR",
         "field-value": "VALUE",
@@ -261,7 +281,7 @@ def show(flag: Flag, value: Value = None) -> str:
             if value and value % factor == 0:
                 return f"{value // factor}{unit}"
     if flag.kind == "duration":
-        for unit, factor in (("h", 3600), ("m", 60)):
+        for unit, factor in (("d", 86400), ("h", 3600), ("m", 60)):
             if value and value % factor == 0:
                 return f"{value / factor:g}{unit}"
         return f"{value:g}s"
@@ -294,7 +314,7 @@ def _service_link(flag: Flag, text: str) -> bool:
     For a Service named "ingress-http" the kubelet sets INGRESS_HTTP_PORT=tcp://10.0.0.1:80 in every
     pod of its namespace (service links, Kubernetes documentation "Service").
     """
-    return flag.kind == "port" and text.startswith(("tcp://", "udp://", "sctp://"))
+    return flag.kind in ("port", "port-or-off") and text.startswith(("tcp://", "udp://", "sctp://"))
 
 
 def _from_flag(flag: Flag, given: Value) -> Value:

@@ -32,7 +32,7 @@ def _lines() -> Iterator[str]:
     yield "```"
     for title, cls in TOPICS:
         yield ""
-        yield f"### {title.capitalize()}"
+        yield f"### {title[0].upper()}{title[1:]}"
         yield ""
         yield "| flag | variable | default | meaning |"
         yield "|---|---|---|---|"

@@ -5,6 +5,7 @@ Each field has the docstring that users read in ``--help`` and in ``docs/referen
 """
 
 import argparse
+import itertools
 import os
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -15,10 +16,14 @@ from ingress_controller.flags import UsageError, add_flags, read
 from ingress_controller.translate.options import Options as TranslationOptions
 from router.model.limits import Limits
 from router.model.wire import Options as WorkerOptions
+from tls.policy import Profile
 
 Folder = Annotated[str, msgspec.Meta(extra={"kind": "folder"})]
 Address = Annotated[str, msgspec.Meta(extra={"kind": "address"})]
 Port = Annotated[int, msgspec.Meta(extra={"kind": "port"})]
+PortOrOff = Annotated[int | None, msgspec.Meta(extra={"kind": "port-or-off"})]
+ObjectName = Annotated[str, msgspec.Meta(extra={"kind": "object-name"})]
+Grace = Annotated[float, msgspec.Meta(ge=0, extra={"kind": "duration"})]
 Workers = Annotated[int, msgspec.Meta(ge=1, le=256, extra={"kind": "count"})]
 
 
@@ -32,6 +37,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses that clients reach. None: all, of IPv4 and, where the system has it, of IPv6."""
     http_port: Port = 8080
     """Port for HTTP. Below 1024 a right is needed that containers often lack, hence 8080."""
+    https_port: PortOrOff = 8443
+    """Port for HTTPS; ``off`` serves none, 0 is any free port."""
     workers: Workers = 1
     """Worker processes; each uses one core."""
 
@@ -51,6 +58,35 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True):
     published_http_port: Port | None = None
     """The port that clients use, for X-Forwarded-Port, when a load balancer or Service maps it.
     None: the same as --http-port."""
+
+
+class Https(msgspec.Struct, frozen=True, kw_only=True):
+    """Certificates, and what hosts with TLS are told."""
+
+    published_https_port: Port | None = None
+    """The port that clients use for HTTPS, for redirects and X-Forwarded-Port, when a load balancer
+    or Service maps it. None: the same as --https-port."""
+    default_tls_secret: ObjectName | None = None
+    """TLS Secret whose certificate answers for names that have none of their own. None, or while
+    there is no such Secret: a self-signed certificate, made at each start."""
+    certificate_grace: Grace = 300.0
+    """After its Secret was deleted, a certificate serves on for so long: people delete a Secret to
+    have it issued again."""
+    ssl_redirect: bool = True
+    """Answer plain requests for hosts with TLS by 308 to the https URL. An Ingress may say
+    otherwise by annotation."""
+    hsts: bool = False
+    """Send Strict-Transport-Security on answers over HTTPS of hosts with TLS. Off: browsers
+    remember it, so a mistake cannot be taken back."""
+    hsts_max_age: Grace = 31536000.0
+    """How long browsers shall remember it; 0 tells them to forget."""
+    hsts_include_subdomains: bool = True
+    """Say that it holds for all subdomains, too."""
+    hsts_preload: bool = False
+    """Say that browsers may have the host built in."""
+    tls_profile: Profile = "intermediate"
+    """Mozilla's profile for clients: TLS 1.2 and 1.3, or 1.3 alone. An Ingress may say otherwise by
+    annotation."""
 
 
 class Admin(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     serving: Serving = Serving()
     translation: Translation = Translation()
+    https: Https = Https()
     worker: WorkerOptions = WorkerOptions()
     limits: Limits = Limits()
     admin: Admin = Admin()
@@ -85,6 +122,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 TOPICS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("serving", Serving),
     ("which objects are served", Translation),
+    ("certificates and HTTPS", Https),
     ("behaviour towards clients and backends", WorkerOptions),
     ("admin port", Admin),
     ("log", Logging),
@@ -109,16 +147,20 @@ def run_settings(
     settings = Settings(
         serving=read(Serving, arguments, environment),
         translation=read(Translation, arguments, environment),
+        https=read(Https, arguments, environment),
         worker=read(WorkerOptions, arguments, environment),
         limits=read(Limits, arguments, environment),
         admin=read(Admin, arguments, environment),
         logging=read(Logging, arguments, environment),
     )
-    if settings.serving.http_port == settings.admin.admin_port != 0:
-        raise UsageError(
-            f"--http-port and --admin-port are both {settings.serving.http_port}; "
-            "choose two different ports"
-        )
+    ports = {
+        "--http-port": settings.serving.http_port,
+        "--https-port": settings.serving.https_port,
+        "--admin-port": settings.admin.admin_port,
+    }
+    for (one, port), (other, same) in itertools.combinations(ports.items(), 2):
+        if port == same and port:
+            raise UsageError(f"{one} and {other} are both {port}; choose two different ports")
     if settings.limits.max_header_line > settings.limits.max_header_size:
         raise UsageError(
             "--max-header-line is larger than --max-header-size; "

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {"INGRESS_LOG_FORMAT": "json", "INGRESS_HTTPS_PORT": "0"}
 PATIENCE = 20.0
 """Seconds until something that should happen counts as never happening."""
 
@@ -66,7 +67,7 @@ class Program:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ingress_controller", *self._words],
             cwd=ROOT,
-            env={**os.environ, "INGRESS_LOG_FORMAT": "json", **self._variables},
+            env={**os.environ, **ENVIRONMENT, **self._variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -131,6 +132,10 @@ class Program:
     @property
     def http(self) -> str:
         return self.events("ready")[0]["http"].split(",")[0]
+
+    @property
+    def https(self) -> str:
+        return self.events("ready")[0]["https"].split(",")[0]
 
     @property
     def admin(self) -> str:
