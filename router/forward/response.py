@@ -33,11 +33,12 @@ def client_head(
     keep_alive: bool,
     server: bytes,
     date: bytes,
+    hsts: bytes = b"",
 ) -> bytes:
     """The whole head for the client.
 
-    ``server`` and ``date`` are complete lines that are added when the upstream sent none
-    (RFC 9110 6.6.1 for Date).
+    ``server``, ``date`` and ``hsts`` are complete lines that are added when the upstream sent none
+    (RFC 9110 6.6.1 for Date; ``hsts`` is Strict-Transport-Security, empty over plain HTTP).
     """
     status = head.status
     lines = [status_line(status, head.reason or standard_reason(status)), *head.passed]
@@ -45,6 +46,8 @@ def client_head(
         lines.append(server)
     if not head.has_date:
         lines.append(date)
+    if hsts and not head.has_hsts:
+        lines.append(hsts)
     if delimited == BY_CHUNKS:
         lines.append(b"Transfer-Encoding: chunked\r\n")
     elif head.content_length >= 0 and status != 204:

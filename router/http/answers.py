@@ -58,6 +58,22 @@ def fault_answer(
     return b"".join(lines)
 
 
+def redirect_answer(location: bytes, *, fixed: bytes, keep_alive: bytes, with_body: bool) -> bytes:
+    """308 to ``location`` (RFC 9110 15.4.9: method and body stay the same)."""
+    body = b"308 Permanent Redirect\n" if with_body else b""
+    return b"".join(
+        (
+            status_line(308, b"Permanent Redirect"),
+            fixed,
+            b"Location: %b\r\nContent-Type: text/plain; charset=utf-8\r\n" % location,
+            b"Content-Length: 23\r\n",
+            keep_alive,
+            b"\r\n",
+            body,
+        )
+    )
+
+
 def options_answer(*, fixed: bytes, keep_alive: bytes) -> bytes:
     """``OPTIONS *`` (RFC 9110 9.3.7): what this server as a whole can do."""
     return b"".join((status_line(204, b"No Content"), fixed, _ALLOW, keep_alive, b"\r\n"))

@@ -16,6 +16,7 @@ from router.http.faults import (
     CUT_ANSWER,
     HEAD_TOO_LARGE,
     TARGET_TOO_LONG,
+    TLS_ON_PLAIN_PORT,
     TOO_MANY_INTERIM,
     UPSTREAM_CLOSED,
     Fault,
@@ -33,6 +34,8 @@ MAX_INTERIM = 16
 """Interim answers (1xx) before the answer; more are an attack on our memory of patience."""
 
 _NO_TRAILERS: list[Field] = []
+_TLS_HANDSHAKE = 22
+"""First byte of a TLS connection (RFC 8446 5.1); no request begins with it."""
 _BLANK_LINES = 2
 """Empty lines skipped before a request line (RFC 9112 2.2 asks for at least one)."""
 _HEAD, _LENGTH, _CHUNKED, _END, _WAIT, _STOPPED, _RAW = range(7)
@@ -152,6 +155,9 @@ class RequestDecoder:
         data = self._held
         if data[0] == 13:
             return self._skip_blank_line()
+        if data[0] == _TLS_HANDSHAKE:
+            self._fail(TLS_ON_PLAIN_PORT)
+            return False
         end = data.find(b"\r\n\r\n")
         if end < 0:
             return self._read_partial_head(data)

@@ -89,6 +89,19 @@ CLIENT_GONE = _client("client-gone", 499, "The client closed the connection befo
 CLIENT_STALLED = _client("client-stalled", 499, "The client did not read the answer in time.")
 TUNNEL_IDLE = _client("tunnel-idle", 499, "The upgraded connection was idle for too long.")
 
+TLS_ON_PLAIN_PORT = _client(
+    "tls-on-plain-port", 400, "This port speaks plain HTTP; the client began with TLS."
+)
+PLAIN_ON_TLS_PORT = _client(
+    "plain-on-tls-port", 400, "This port speaks HTTPS; the client began with plain HTTP."
+)
+MISDIRECTED = _client(
+    "misdirected", 421, "This host has other TLS rules than the connection was opened under."
+)
+CERTIFICATE_NEEDED = _client(
+    "certificate-needed", 403, "This host is served over HTTPS with a client certificate only."
+)
+
 NO_ROUTE = _client("no-route", 404, "No rule matches this host and path.", closes=False)
 
 NO_ENDPOINT = _upstream("no-endpoint", 503, "The service has no endpoint that is ready.")
@@ -102,6 +115,10 @@ UPSTREAM_CLOSED = _upstream(
     "upstream-closed", 502, "The service closed the connection without an answer."
 )
 UPSTREAM_TIMEOUT = _upstream("upstream-timeout", 504, "The service did not answer in time.")
+UPSTREAM_UNTRUSTED = _upstream(
+    "upstream-untrusted", 502, "The certificate of the service could not be verified."
+)
+UPSTREAM_TLS = _upstream("upstream-tls", 502, "No TLS connection to the service could be opened.")
 BAD_ANSWER = _upstream("bad-answer", 502, "The service answered with malformed HTTP.")
 CUT_ANSWER = _upstream("cut-answer", 502, "The service ended its answer too early.")
 TOO_MANY_INTERIM = _upstream(

@@ -34,6 +34,7 @@ TRAILER = 16
 COOKIE = 17
 SERVER = -1
 DATE = -2
+HSTS = -4
 """Negative kinds are forwarded like PASS; that they were there is noted, as a bit each."""
 
 _HOP_BY_HOP = {
@@ -70,9 +71,21 @@ REQUEST_KINDS: dict[bytes, int] = {
     b"x-request-id": FORWARDING,
     b"x-scheme": FORWARDING,
 }
-REQUEST_PREFIXES: tuple[bytes, ...] = (b"x-forwarded-", b"x-original-", b"x-rewrite-")
-"""Beginnings of further names that are FORWARDING."""
-RESPONSE_KINDS: dict[bytes, int] = {**_COMMON, b"server": SERVER, b"date": DATE}
+REQUEST_PREFIXES: tuple[bytes, ...] = (
+    b"x-forwarded-",
+    b"x-original-",
+    b"x-rewrite-",
+    b"ssl-client-",
+)
+"""Beginnings of further names that are FORWARDING, or OURS_ALONE."""
+OURS_ALONE = b"ssl-client-"
+"""Beginning of the fields that tell upstreams about client certificates: nobody else's pass."""
+RESPONSE_KINDS: dict[bytes, int] = {
+    **_COMMON,
+    b"server": SERVER,
+    b"date": DATE,
+    b"strict-transport-security": HSTS,
+}
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^`|~0-9A-Za-z_]+")
 """A token (RFC 9110 5.6.2)."""
@@ -161,7 +174,7 @@ class FieldReader:
                 self.underscores += 1
                 kind = DROP
             elif lower.startswith(self._prefixes):
-                kind = FORWARDING
+                kind = DROP if lower.startswith(OURS_ALONE) else FORWARDING
         field = Field(kind, lower, value, name + b": " + value + b"\r\n")
         if len(line) <= _REMEMBERED_LENGTH and kind != AUTHORIZATION and kind != COOKIE:
             if len(self.known) >= _REMEMBERED_LINES:

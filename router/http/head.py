@@ -86,6 +86,7 @@ class ResponseHead:
         "closes",
         "content_length",
         "has_date",
+        "has_hsts",
         "has_server",
         "keep_alive",
         "minor",
@@ -108,4 +109,5 @@ class ResponseHead:
         self.upgrade: bytes | None = None
         self.has_server = False
         self.has_date = False
+        self.has_hsts = False
         self.passed: list[bytes] = []

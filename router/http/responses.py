@@ -13,6 +13,7 @@ from router.http.fields import (
     CONTENT_LENGTH,
     DATE,
     DROP,
+    HSTS,
     SERVER,
     TRAILER,
     TRANSFER_ENCODING,
@@ -77,6 +78,7 @@ def _read_strict(raw: bytes, fields: FieldReader, max_fields: int) -> ResponseHe
             passed.append(field[3])
     head.has_server = noted & -SERVER != 0
     head.has_date = noted & -DATE != 0
+    head.has_hsts = noted & -HSTS != 0
     if head.chunked and (head.content_length >= 0 or head.minor == 0):
         return BAD_ANSWER  # RFC 9112 6.1, 6.3
     if head.nominated is not None:

@@ -42,6 +42,10 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
     """Idle connections that one worker keeps to one endpoint."""
     header_timeout: Duration = 10.0
     """From the first byte of a request to the end of its head (408)."""
+    tls_handshake_timeout: Duration = 10.0
+    """From the accepted connection to the end of the TLS handshake."""
+    proxy_header_timeout: Duration = 5.0
+    """From the accepted connection to the end of its PROXY protocol header."""
     body_timeout: Duration = 30.0
     """Without a byte of a request body that is still expected (408)."""
     min_body_rate: SizeOrUnlimited = 240

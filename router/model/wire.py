@@ -11,6 +11,7 @@ import msgspec
 
 from router.model.limits import Limits
 from router.model.snapshot import Delta, ListenerName, Snapshot, SnapshotVersion
+from tls.tickets import TicketSecret
 
 MAX_FRAME = 1 << 28
 """256 MiB: 5,000 Ingresses take about 6 MB; a longer frame is a defect, not data."""
@@ -56,6 +57,9 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     """Send the Forwarded field (RFC 7239) too."""
     access_log: LogTarget = "-"
     """``-`` for standard output, ``off``, or the path of a file to append to."""
+    proxy_protocol_from: tuple[Network, ...] = ()
+    """CIDRs of load balancers that begin each connection with a PROXY protocol header (version 1
+    or 2) on all ports; connections from them without one are refused."""
 
 
 class Configure(msgspec.Struct, frozen=True, tag="configure"):
@@ -64,6 +68,14 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     sockets: tuple[ListenerSocket, ...]
     limits: Limits
     options: Options
+    openssl_usable: bool = False
+    """What `tls.openssl.probe` found out in the control process."""
+
+
+class Tickets(msgspec.Struct, frozen=True, tag="tickets"):
+    """Session tickets are made with this secret from now on."""
+
+    secret: TicketSecret
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
@@ -148,7 +160,7 @@ class LogLine(msgspec.Struct, frozen=True, tag="log"):
     fields: dict[str, str] = {}
 
 
-ToWorker = Configure | Load | Change | Drain
+ToWorker = Configure | Tickets | Load | Change | Drain
 FromWorker = Ready | Acknowledged | OutOfStep | Stats | LogLine
 
 _encoder = msgspec.msgpack.Encoder()
