@@ -6,9 +6,11 @@ import time
 
 import msgspec
 
+from router.model.limits import Limits
 from router.model.upstreams import Endpoint
-from tests.harness.backend import Backend, Exchange, echo
+from tests.harness.backend import Backend, Exchange, echo, hang
 from tests.harness.client import Connection, fetch, request
+from tests.harness.edge import Probe
 from tests.harness.load import steady_load
 from tests.harness.waiting import until
 from tests.harness.worker import Worker
@@ -94,4 +96,26 @@ async def test_terminating_endpoints_serve_when_there_is_no_other() -> None:
         assert (await fetch(worker.address, request())).status == 200
         worker.change(services={"web": [_terminating(backend.endpoint, serving=False)]})
         assert (await fetch(worker.address, request())).status == 503
+        worker.check()
+
+
+async def test_request_that_waits_for_a_connection_to_a_vanished_endpoint_goes_elsewhere() -> None:
+    """F-17: nothing new is sent to it, and nobody waits for it in vain."""
+    limits = Limits(max_upstream_connections=1, upstream_connect_timeout=1.0)
+    with Backend("old") as old, Backend("new") as new, Worker(limits=limits) as worker:
+        old.on("/hang", hang)
+        worker.serve(TABLE, {"web": [old.endpoint]})
+        async with (
+            await Connection.open(worker.address) as running,
+            await Connection.open(worker.address) as waiting,
+        ):
+            await running.send(request("/hang"))
+            await until(lambda: old.requests, "the only connection is taken")
+            await waiting.send(request("/waits"))
+            async with Probe(worker.address) as probe:
+                await probe.pass_through()
+            worker.change(services={"web": [new.endpoint]})
+            [reply] = await waiting.receive(within=5)
+            assert (reply.status, reply.get("x-backend")) == (200, "new")
+        assert [seen.path for seen in old.requests] == ["/hang"]
         worker.check()

@@ -192,6 +192,17 @@ async def test_head_that_comes_too_slowly_ends_with_408(hurried_edge: Edge) -> N
     assert hurried_edge.backend.requests == []
 
 
+async def test_half_a_head_behind_a_whole_request_has_no_more_time_than_any_other(
+    hurried_edge: Edge,
+) -> None:
+    async with await hurried_edge.open() as connection:
+        await connection.send(request() + request()[:-2])
+        [reply] = await connection.receive()
+        assert reply.status == 200
+        assert await connection.ending(within=4) != "open"
+        assert [reply.status for reply in connection.finished] in ([200, 408], [200])
+
+
 async def test_body_that_comes_too_slowly_ends_with_408(hurried_edge: Edge) -> None:
     """Bytes keep coming, but fewer than the floor allows (``min_body_rate``)."""
     async with await hurried_edge.open() as connection:

@@ -52,6 +52,31 @@ async def test_body_of_an_unanswerable_request_is_never_taken_for_a_request(
     assert all(seen.path != "/smug" for seen in edge.backend.requests)
 
 
+async def test_body_may_come_after_the_answer_to_an_unanswerable_request(edge: Edge) -> None:
+    async with await edge.open() as connection:
+        for _ in range(3):
+            data = request(method="POST", host="nobody.test", body=request("/smug"))
+            head, end, body = data.partition(b"\r\n\r\n")
+            reply = await connection.exchange(head + end)
+            assert reply.status == 404
+            if reply.get("connection") == "close":
+                return
+            await connection.send(body[:10])
+            await connection.send(body[10:])
+            await edge.clean_on(connection)
+    assert all(seen.path != "/smug" for seen in edge.backend.requests)
+
+
+async def test_body_that_never_comes_after_such_an_answer_ends_the_connection(
+    hurried_edge: Edge,
+) -> None:
+    async with await hurried_edge.open() as connection:
+        length = ("Content-Length", "10")
+        reply = await connection.exchange(request("/x", length, method="POST", host="nobody.test"))
+        assert reply.status == 404
+        assert await connection.ending(within=4) != "open"
+
+
 async def test_fixed_answer_serves_no_backend(edge: Edge) -> None:
     for target in ("/blocked", "/./blocked", "/a/../blocked", "/%62locked", "/blocked?x"):
         reply = await fetch(edge.address, request(target))

@@ -178,6 +178,48 @@ async def test_tunnel_passes_much_in_both_directions_at_once(edge: Edge) -> None
     assert bytes(connection.tunnelled) == block * 64
 
 
+async def test_slow_reader_gets_all_that_was_sent_before_the_tunnel_ended(edge: Edge) -> None:
+    """In both directions: closing at once behind much data loses none of it."""
+    block = bytes(range(256)) * 4096
+    count = 8
+    switched = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: custom\r\n\r\n"
+    received = 0
+
+    async def downloads(exchange: Exchange) -> None:
+        await exchange.send(switched)
+        for _ in range(count):
+            await exchange.send(block)
+        exchange.close()
+
+    async def uploads(exchange: Exchange) -> None:
+        nonlocal received
+        await exchange.send(switched)
+        async for data in exchange.tunnel():
+            received += len(data)
+            await asyncio.sleep(0.002)  # slow
+        await exchange.send(b"done")
+        exchange.close()
+
+    edge.backend.on("/down", downloads)
+    edge.backend.on("/up", uploads)
+    upgrade = ("Connection", "upgrade"), ("Upgrade", "custom")
+    async with await edge.open(receive_buffer=65536) as connection:
+        await connection.send(request("/down", *upgrade))
+        await connection.head()
+        while connection.ended == "open":
+            await connection.read(most=100_000)
+            await asyncio.sleep(0.002)  # slow
+        assert len(connection.tunnelled) == count * len(block)
+    async with await edge.open() as connection:
+        await connection.send(request("/up", *upgrade))
+        await connection.head()
+        for _ in range(count):
+            await connection.send(block)
+        connection.finish_sending()
+        assert await connection.ending() == "closed"
+        assert (received, bytes(connection.tunnelled)) == (count * len(block), b"done")
+
+
 async def test_tunnel_ends_on_both_sides_when_the_client_ends_it(edge: Edge) -> None:
     edge.backend.on("/tunnel", tunnel_echo)
     for abruptly in (False, True):
