@@ -29,6 +29,7 @@ from ingress_controller.supervisor.workers import Supervisor, WorkerSetup
 from ingress_controller.translate.diagnostics import Diagnostic
 from ingress_controller.translate.translator import Translator
 from router.model.snapshot import Snapshot
+from tls.openssl import probe
 
 INTERRUPT_SECONDS = 3.0
 """After Ctrl-C, running exchanges have so long to end: somebody waits at a terminal."""
@@ -99,7 +100,9 @@ class Sockets:
 class App:
     """One run of the program; also what the admin port may know of it."""
 
-    def __init__(self, settings: Settings, sockets: Sockets, log: Log) -> None:
+    def __init__(
+        self, settings: Settings, sockets: Sockets, log: Log, *, openssl_usable: bool
+    ) -> None:
         self._settings = settings
         self._sockets = sockets
         self._log = log
@@ -111,7 +114,10 @@ class App:
         self._announced = asyncio.Event()
         options = options_of(settings.translation, http_port=sockets.http.port)
         setup = WorkerSetup(
-            listeners={"http": sockets.http}, limits=settings.limits, options=settings.worker
+            listeners=dict(sockets.clients),
+            limits=settings.limits,
+            options=settings.worker,
+            openssl_usable=openssl_usable,
         )
         self._supervisor = Supervisor(setup, log, self._look)
         self._loop = ControlLoop(
@@ -240,4 +246,12 @@ def serve(settings: Settings, sockets: Sockets, announce: Callable[[Serving], No
 async def _serve(
     settings: Settings, sockets: Sockets, log: Log, announce: Callable[[Serving], None]
 ) -> int:
-    return await App(settings, sockets, log).run(announce)
+    failed = await asyncio.to_thread(probe)
+    if failed is not None:
+        log.warning(
+            "Python's OpenSSL is used without what its ssl module leaves out: sessions are resumed "
+            "by the same worker only, and verify depths are refused",
+            reason=failed,
+        )
+    app = App(settings, sockets, log, openssl_usable=failed is None)
+    return await app.run(announce)

@@ -6,6 +6,7 @@ that Ctrl-C on a terminal reaches the control process alone, which then drains i
 """
 
 import asyncio
+import secrets
 import socket
 import sys
 import time
@@ -34,8 +35,10 @@ from router.model.wire import (
     OutOfStep,
     Ready,
     Stats,
+    Tickets,
     frame,
 )
+from tls.tickets import ROTATE_SECONDS, SECRET_BYTES, TicketSecret
 
 PROGRAM = (sys.executable, "-P", "-m", "router.worker")
 """-P: the current folder, which may hold anything, is no place to import from."""
@@ -68,9 +71,13 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     """By name of the listener in the snapshot."""
     limits: Limits
     options: Options
+    openssl_usable: bool = False
+    """What `tls.openssl.probe` found out."""
     program: tuple[str, ...] = PROGRAM
     acknowledge_seconds: float = ACKNOWLEDGE_SECONDS
     """A worker that leaves a snapshot unanswered for longer is killed and replaced."""
+    rotate_seconds: float = ROTATE_SECONDS
+    """Between two secrets of session tickets."""
 
 
 class Worker:
@@ -85,6 +92,7 @@ class Worker:
         slot: int,
         setup: WorkerSetup,
         current_load: Callable[[], bytes | None],
+        current_tickets: Callable[[], bytes],
         on_message: Callable[["Worker", FromWorker], None],
     ) -> None:
         self.slot = slot
@@ -94,6 +102,7 @@ class Worker:
         self.started = time.monotonic()
         self._setup = setup
         self._current_load = current_load
+        self._current_tickets = current_tickets
         self._on_message = on_message
         self._channel = Channel(self._receive, self._lost)
         self._ready = False
@@ -128,8 +137,14 @@ class Worker:
                 pass_fds=(theirs.fileno(), *(each.fd for each in sockets)),
                 start_new_session=True,
             )
-        configure = Configure(sockets=sockets, limits=setup.limits, options=setup.options)
+        configure = Configure(
+            sockets=sockets,
+            limits=setup.limits,
+            options=setup.options,
+            openssl_usable=setup.openssl_usable,
+        )
         self._channel.send(frame(configure))
+        self._channel.send(self._current_tickets())
 
     def publish(self, framed_delta: bytes | None) -> None:
         """Sends a delta, or the whole current snapshot when there is none or it would not fit."""
@@ -145,9 +160,9 @@ class Worker:
             self._unacknowledged.append(time.monotonic())
             self._channel.send(load)
 
-    def drain(self, framed_drain: bytes) -> None:
-        """Tells it to end in good order."""
-        self._channel.send(framed_drain)
+    def send(self, framed: bytes) -> None:
+        """Tells it what needs no answer."""
+        self._channel.send(framed)
 
     def kill(self) -> None:
         """Ends it at once."""
@@ -213,6 +228,8 @@ class Supervisor:
         self._snapshot: Snapshot | None = None
         self._load: bytes | None = None
         """The current snapshot as a frame, made when a worker needs it."""
+        self._tickets = _framed_tickets()
+        """The current secret of session tickets, as a frame; nowhere else in this process."""
         self._draining = False
         self._ended = asyncio.Event()
 
@@ -242,6 +259,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             for slot in range(len(self._workers)):
                 group.create_task(self._keep(slot), name=f"worker {slot}")
+            group.create_task(self._rotate(), name="rotate session tickets")
 
     def drain(self, *, accept: float, timeout: float) -> None:
         """Tells every worker to end in good order; `run` returns when all have.
@@ -255,7 +273,7 @@ class Supervisor:
         deadline = accept + timeout + KILL_GRACE_SECONDS
         for worker in self._workers:
             if worker is not None:
-                worker.drain(framed)
+                worker.send(framed)
         asyncio.get_running_loop().call_later(deadline, self.kill)
         self._ended.set()
 
@@ -267,11 +285,23 @@ class Supervisor:
             if worker is not None:
                 worker.kill()
 
+    async def _rotate(self) -> None:
+        """Gives every worker a new secret of session tickets from time to time."""
+        while not await within(self._ended.wait(), self._setup.rotate_seconds):
+            self._tickets = _framed_tickets()
+            for worker in self._workers:
+                # One that has not been started yet gets the current secret when it is.
+                if worker is not None and worker.process is not None:
+                    worker.send(self._tickets)
+            self._log.debug("session tickets have a new secret")
+
     async def _keep(self, slot: int) -> None:
         """Runs one worker after another in a slot."""
         failures = 0
         while not self._draining:
-            worker = Worker(slot, self._setup, self._current_load, self._hear)
+            worker = Worker(
+                slot, self._setup, self._current_load, self._current_tickets, self._hear
+            )
             self._workers[slot] = worker
             ending = await self._live(worker)
             self._workers[slot] = None
@@ -320,6 +350,9 @@ class Supervisor:
             self._load = frame(Load(self._snapshot))
         return self._load
 
+    def _current_tickets(self) -> bytes:
+        return self._tickets
+
     def _hear(self, worker: Worker, message: FromWorker) -> None:
         match message:
             case Acknowledged():
@@ -339,6 +372,10 @@ class Supervisor:
                 )
             case Ready():
                 self._log.debug("a worker is ready", worker=worker.slot, pid=message.pid)
+
+
+def _framed_tickets() -> bytes:
+    return frame(Tickets(TicketSecret(secrets.token_bytes(SECRET_BYTES))))
 
 
 async def within(waitable: Awaitable[object], seconds: float) -> bool:

@@ -1,9 +1,11 @@
 """A worker with a chosen fault: `python worker.py MODE --control-fd N`.
 
 good: acknowledges everything; mute: never acknowledges; lost: answers every delta with OutOfStep;
-dying: exits at once; garbage: sends what is no message; stubborn: ignores Drain.
+dying: exits at once; garbage: sends what is no message; stubborn: ignores Drain. Each tells which
+ticket secrets it gets, by their digests.
 """
 
+import hashlib
 import os
 import socket
 import sys
@@ -20,9 +22,11 @@ from router.model.wire import (
     OutOfStep,
     Ready,
     Stats,
+    Tickets,
     decode_to_worker,
     frame,
 )
+from tls.tickets import TicketSecret
 
 
 def main(mode: str, control_fd: int) -> None:
@@ -34,6 +38,10 @@ def main(mode: str, control_fd: int) -> None:
     while data := channel.recv(1 << 16):
         for body in deframer.feed(data):
             match decode_to_worker(body):
+                case Tickets(TicketSecret(secret)):
+                    shown = hashlib.sha256(secret).hexdigest()
+                    counted = Stats(counters={f"tickets.{len(secret)}.{shown}": 1})
+                    channel.sendall(frame(counted))
                 case Configure():
                     channel.sendall(frame(Ready(os.getpid())))
                     if mode == "garbage":

@@ -50,7 +50,7 @@ class Supervised:
 
 @asynccontextmanager
 async def supervised(
-    mode: str, *, slots: int = 1, acknowledge: float = 10.0
+    mode: str, *, slots: int = 1, acknowledge: float = 10.0, rotate: float = 3600.0
 ) -> AsyncIterator[Supervised]:
     listener = bind_listener(["127.0.0.1"], 0, slots=slots, port_flag="--http-port")
     stream = StringIO()
@@ -62,6 +62,7 @@ async def supervised(
         options=Options(),
         program=(sys.executable, str(FAKE), mode),
         acknowledge_seconds=acknowledge,
+        rotate_seconds=rotate,
     )
     supervisor = Supervisor(setup, log, progress.set)
     running = asyncio.create_task(supervisor.run())
@@ -102,6 +103,29 @@ async def test_a_killed_worker_is_replaced_and_gets_the_current_snapshot() -> No
         await it.until(lambda: it.versions() == [2])
         assert it.supervisor.statuses[0].restarts == 1
         assert it.supervisor.totals.counters["loads"] == 2
+
+
+def secrets_told(it: Supervised) -> dict[str, int]:
+    """How many workers got each secret, by its digest."""
+    counters = it.supervisor.totals.counters
+    return {name: count for name, count in counters.items() if name.startswith("tickets.")}
+
+
+async def test_all_workers_share_a_ticket_secret_and_a_new_worker_gets_it_too() -> None:
+    async with supervised("good", slots=2) as it:
+        await it.until(lambda: list(secrets_told(it).values()) == [2])
+        pid = it.supervisor.statuses[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await it.until(lambda: list(secrets_told(it).values()) == [3])
+        ((name, _),) = secrets_told(it).items()
+        assert name.startswith("tickets.32.")
+
+
+async def test_ticket_secrets_are_random_and_rotate_for_every_worker() -> None:
+    async with supervised("good", slots=2, rotate=0.2) as it:
+        await it.until(lambda: sum(count >= 2 for count in secrets_told(it).values()) >= 3)
+        assert "session tickets have a new secret" in it.log.getvalue()
 
 
 async def test_a_worker_out_of_step_gets_the_whole_snapshot() -> None:
