@@ -2,6 +2,9 @@
 
 import msgspec
 
+from tls.certificate import CertificatePair
+from tls.policy import Profile
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Part of the input of `translate`: equal objects and equal options give equal snapshots."""
@@ -20,3 +23,19 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     them except by an attack; a folder of manifests on a laptop has nothing else."""
     http_port: int = 80
     """The port that clients use for HTTP."""
+    https: bool = False
+    """HTTPS is served. Without it, what objects say about clients' TLS has no effect, and what asks
+    for client certificates is closed."""
+    https_port: int = 443
+    """The port that clients use for HTTPS."""
+    ssl_redirect: bool = True
+    """Plain requests for hosts with TLS are redirected, where their Ingress does not say."""
+    hsts: str = ""
+    """Value of Strict-Transport-Security for hosts with TLS, where their Ingress does not say."""
+    tls_profile: Profile = "intermediate"
+    """For all hosts whose Ingress does not say."""
+    default_tls_secret: str = ""
+    """``namespace/name`` of the Secret whose pair is the default certificate, while it is good."""
+    default_certificate: CertificatePair | None = None
+    """The default certificate without such a Secret: self-signed. None only where nobody shakes
+    hands, as in `check`."""
