@@ -52,14 +52,38 @@ class RouteCounters:
 class WorkerCounters:
     """What happened in one worker beside routes."""
 
-    __slots__ = ("connections", "faults", "refused_connections", "retries", "upgrades")
+    __slots__ = (
+        "connections",
+        "faults",
+        "passthroughs",
+        "refused_connections",
+        "retries",
+        "tls",
+        "upgrades",
+    )
 
     def __init__(self) -> None:
         self.connections = 0
         self.refused_connections = 0
         self.retries = 0
         self.upgrades = 0
+        self.passthroughs = 0
         self.faults: dict[str, int] = {}
+        self.tls: dict[str, int] = {}
+
+    def tls_handshake(self, version: str, cipher: str, *, resumed: bool) -> None:
+        """A client's handshake succeeded."""
+        how = "resumed" if resumed else "full"
+        self._tls(f"tls.handshakes.{version}.{cipher}.{how}")
+
+    def tls_failure(self, reason: str) -> None:
+        """A connection to a TLS port, or one with a PROXY header, came to nothing."""
+        self._tls(f"tls.failures.{reason}")
+
+    def _tls(self, name: str) -> None:
+        # The names come from OpenSSL's and our own short lists; the bound is for what we forgot.
+        if name in self.tls or len(self.tls) < 256:
+            self.tls[name] = self.tls.get(name, 0) + 1
 
     def fault(self, code: str) -> None:
         self.faults[code] = self.faults.get(code, 0) + 1
@@ -71,8 +95,12 @@ class WorkerCounters:
             "refused_connections": self.refused_connections,
             "retries": self.retries,
             "upgrades": self.upgrades,
+            "passthroughs": self.passthroughs,
+            **self.tls,
         }
         report.update({f"fault.{code}": count for code, count in self.faults.items()})
         self.connections = self.refused_connections = self.retries = self.upgrades = 0
+        self.passthroughs = 0
         self.faults = {}
+        self.tls = {}
         return {name: count for name, count in report.items() if count}

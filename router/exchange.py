@@ -18,7 +18,7 @@ from router.forward.response import (
     upgrade_head,
 )
 from router.forward.retry import Attempts, may_try_again
-from router.http.answers import CONTINUE, fault_answer, options_answer
+from router.http.answers import CONTINUE, fault_answer, options_answer, redirect_answer
 from router.http.chunked import LAST_CHUNK, chunk, last_chunk
 from router.http.decoders import ResponseDecoder
 from router.http.faults import (
@@ -26,9 +26,11 @@ from router.http.faults import (
     BAD_ANSWER,
     BAD_HOST,
     BODY_TOO_LARGE,
+    CERTIFICATE_NEEDED,
     CLIENT_GONE,
     CONNECT_REFUSED,
     INTERNAL,
+    MISDIRECTED,
     NO_ENDPOINT,
     NO_ROUTE,
     POOL_FULL,
@@ -41,6 +43,8 @@ from router.match.paths import PathRefused, canonical_path
 from router.model.snapshot import HostSetName
 from router.pool import PooledConnection, Target, UpstreamPool
 from router.runtime import BoundRoute, Runtime
+from router.server_names import ServerNames
+from tls.policy import TlsPolicy
 
 KEPT_BODY = 65536
 """Bytes of a request body kept until the answer begins, so that the request can be sent again;
@@ -52,6 +56,14 @@ class ClientSide(Protocol):
 
     forwarding: Forwarding
     hosts: HostSetName
+    https_port: int
+    """The published port that redirects to https name."""
+    policy: TlsPolicy | None
+    """What the connection was opened under; None for plain HTTP."""
+
+    def whole_certificate(self) -> bytes:
+        """The line with the client's whole certificate, or nothing."""
+        ...
 
     def write(self, data: bytes) -> None: ...
     def write_parts(self, parts: list[bytes]) -> None: ...
@@ -186,6 +198,12 @@ class Exchange:
             self._answer_options()
             return
         fault = self._match(head)
+        route = self.route
+        if route is not None and route.route.https is not None:
+            secure = self._client.forwarding.is_secure(head)
+            if route.route.https.redirect and not secure:
+                self._redirect()
+                return
         if fault is not None:
             self.fail(fault)
             return
@@ -209,16 +227,59 @@ class Exchange:
             if host is None:
                 return BAD_HOST
             routes = table.find_host(host)
+        names = self._rt.server_names_for(self._client.hosts)
+        fault = self._check_policy(names, raw) if names.guarded else None
+        if fault is MISDIRECTED:
+            return fault
         route = routes.find(path.match) if routes is not None else None
         if route is None:
             return NO_ROUTE
         self.route = route
         self._path = path.forward
+        if fault is not None:
+            return fault
         if route.answer is not None:
             self._reason = route.reason
             return route.answer
         self._pool = route.pool()
         return None if self._pool is not None else NO_ENDPOINT
+
+    def _check_policy(self, names: ServerNames, raw: bytes | None) -> Fault | None:
+        """The host asked for must be under the policy that this connection was opened under.
+
+        RFC 9110 15.5.20: a connection may be used for other hosts than the one it was opened for,
+        but not to get around their client certificates or versions.
+        """
+        host = self._rt.host_name(raw) if raw is not None else b""
+        wanted = names.policy_for(host.decode("ascii") if host else "")
+        policy = self._client.policy
+        if policy is not None:
+            return None if wanted == policy else MISDIRECTED
+        if wanted is not None and wanted.client_certificates == "required":
+            return CERTIFICATE_NEEDED
+        return None
+
+    def _redirect(self) -> None:
+        """RFC 9110 15.4.9, to the same host and path over https."""
+        head = self._head
+        rt = self._rt
+        host = rt.host_name(head.host_field or b"") or b""
+        port = self._client.https_port
+        location = b"https://%b%b%b" % (host, b"" if port == 443 else b":%d" % port, self._path)
+        if head.query is not None:
+            location += b"?" + head.query
+        keep_alive = self._may_live_on()
+        self._status = 308
+        self._client.write(
+            redirect_answer(
+                location,
+                fixed=rt.server_line + rt.date_line,
+                keep_alive=self._connection_line(keep_alive=keep_alive),
+                with_body=head.method != b"HEAD",
+            )
+        )
+        self._finish()
+        self._client.exchange_over(keep_alive=keep_alive)
 
     def _attempt(self) -> None:
         """Pick an endpoint and send the request, or have a connection opened first."""
@@ -254,6 +315,11 @@ class Exchange:
         else:
             self._dialler.dial(target, self)
 
+    def must_go_elsewhere(self) -> None:
+        """The endpoint whose connection we waited for is gone; nothing was sent."""
+        if not self._over:
+            self._attempt()
+
     def waited_too_long(self) -> None:
         """No connection became free in time."""
         if not self._over:
@@ -270,12 +336,11 @@ class Exchange:
         host = head.host_field
         if host is None:
             host = upstream.target.name.encode()
-        message = upstream_head(
-            head,
-            path=self._path,
-            host=host,
-            forwarding=self._client.forwarding.lines(head, host, self._request_id),
-        )
+        forwarding = self._client.forwarding.lines(head, host, self._request_id)
+        route = self.route
+        if route is not None and route.passes_certificate:
+            forwarding += self._client.whole_certificate()
+        message = upstream_head(head, path=self._path, host=host, forwarding=forwarding)
         if head.expects_continue and head.has_body:
             # RFC 9110 10.1.1: asked for only now that somebody is there to take the body.
             head.expects_continue = False
@@ -384,7 +449,15 @@ class Exchange:
             keep_alive=self._keep_alive,
             server=rt.server_line,
             date=rt.date_line,
+            hsts=self._hsts(),
         )
+
+    def _hsts(self) -> bytes:
+        """RFC 6797 7.2: never over plain HTTP."""
+        route = self.route
+        if route is None or not route.hsts_line:
+            return b""
+        return route.hsts_line if self._client.forwarding.is_secure(self._head) else b""
 
     def _interim(self, head: ResponseHead) -> None:
         if head.status == 101:
@@ -521,16 +594,20 @@ class Exchange:
         self._drop_upstream()
         self._fault = fault
         self._status = fault.status
-        keep_alive = (
-            not fault.closes
-            and self._head.keep_alive
-            and self._head.upgrade is None
-            and self._request_ends_soon()
-            and self._client.may_keep_alive()
-        )
+        keep_alive = not fault.closes and self._may_live_on()
         self._write_answer(fault, keep_alive=keep_alive)
         self._finish()
         self._client.exchange_over(keep_alive=keep_alive)
+
+    def _may_live_on(self) -> bool:
+        """Whether the client's connection may serve another request after an answer of ours."""
+        head = self._head
+        return (
+            head.keep_alive
+            and head.upgrade is None
+            and self._request_ends_soon()
+            and self._client.may_keep_alive()
+        )
 
     def _request_ends_soon(self) -> bool:
         """Whether the connection can live on: what is still to come of the request is little,
@@ -563,9 +640,7 @@ class Exchange:
         return b"" if self._head.minor else b"Connection: keep-alive\r\n"
 
     def _answer_options(self) -> None:
-        keep_alive = (
-            self._head.keep_alive and self._request_ends_soon() and self._client.may_keep_alive()
-        )
+        keep_alive = self._may_live_on()
         rt = self._rt
         self._status = 204
         self._client.write(

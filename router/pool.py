@@ -12,6 +12,7 @@ from router.balance.health import Health
 from router.balance.round_robin import RoundRobin
 from router.model.upstreams import EndpointSet, Upstream
 from router.model.wire import UpstreamGauges
+from tls.policy import UpstreamTls
 
 
 class PooledConnection(Protocol):
@@ -38,6 +39,7 @@ class Waiting(Protocol):
     def connected(self, connection: PooledConnection, *, reused: bool) -> None: ...
     def must_dial(self) -> None: ...
     def waited_too_long(self) -> None: ...
+    def must_go_elsewhere(self) -> None: ...
 
 
 class Target:
@@ -53,12 +55,23 @@ class Target:
         "name",
         "open",
         "port",
+        "tls",
         "waiting",
     )
 
-    def __init__(self, address: str, port: int, *, max_open: int, max_idle: int) -> None:
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        *,
+        tls: UpstreamTls | None,
+        max_open: int,
+        max_idle: int,
+    ) -> None:
         self.address = address
         self.port = port
+        self.tls = tls
+        """How https is spoken to it; None for http."""
         self.name = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         self.max_open = max_open
         self.max_idle = max_idle
@@ -113,11 +126,13 @@ class Target:
             self.waiting.popleft().waited_too_long()
 
     def retire(self) -> None:
-        """No longer eligible: idle connections are closed."""
+        """No longer eligible: idle connections are closed, who waits is sent elsewhere."""
         self.gone = True
         idle, self.idle = self.idle, []
         for connection in idle:
             connection.close()
+        while self.waiting:
+            self.waiting.popleft().must_go_elsewhere()
 
 
 class UpstreamPool:
@@ -141,7 +156,12 @@ class UpstreamPool:
             place = (endpoint.address, endpoint.port)
             target = self._targets.get(place)
             if target is None:
-                target = Target(*place, max_open=self._max_open, max_idle=self._max_idle)
+                target = Target(
+                    *place,
+                    tls=self.upstream.tls,
+                    max_open=self._max_open,
+                    max_idle=self._max_idle,
+                )
             targets[place] = target
         gone = [target for place, target in self._targets.items() if place not in targets]
         self._targets = targets

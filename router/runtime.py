@@ -20,10 +20,19 @@ from router.match.table import Table
 from router.model.apply import apply_delta
 from router.model.limits import Limits
 from router.model.origin import RouteLabel
-from router.model.snapshot import Answer, Delta, Forward, HostPattern, Route, Snapshot
+from router.model.snapshot import (
+    Answer,
+    Delta,
+    Forward,
+    HostPattern,
+    HostSetName,
+    Route,
+    Snapshot,
+)
 from router.model.upstreams import EndpointSet
 from router.model.wire import Options
 from router.pool import UpstreamPool
+from router.server_names import ServerNames
 
 NEVER = math.inf
 
@@ -33,7 +42,17 @@ _REMEMBERED_HOSTS = 4096
 class BoundRoute:
     """A route with what a worker keeps for it: counters and live upstreams."""
 
-    __slots__ = ("_current", "answer", "counters", "pools", "reason", "route", "weights")
+    __slots__ = (
+        "_current",
+        "answer",
+        "counters",
+        "hsts_line",
+        "passes_certificate",
+        "pools",
+        "reason",
+        "route",
+        "weights",
+    )
 
     def __init__(
         self, route: Route, counters: RouteCounters, pools: tuple[UpstreamPool, ...]
@@ -45,6 +64,11 @@ class BoundRoute:
         self.answer: Fault | None = None
         """What is answered without an upstream."""
         self.reason = ""
+        self.passes_certificate = route.https is not None and route.https.pass_client_certificate
+        self.hsts_line = b""
+        """Complete Strict-Transport-Security line for answers over https."""
+        if route.https is not None and route.https.hsts:
+            self.hsts_line = f"Strict-Transport-Security: {route.https.hsts}\r\n".encode("latin-1")
         if isinstance(action, Answer):
             self.answer = replace(UNSERVABLE, status=action.status)
             self.reason = action.reason
@@ -92,10 +116,12 @@ class Runtime:
         "options",
         "pools",
         "proxies",
+        "proxy_protocol",
         "random_bits",
         "request_fields",
         "response_fields",
         "server_line",
+        "server_names",
         "snapshot",
         "table",
         "wall_clock",
@@ -121,6 +147,8 @@ class Runtime:
         """Monotonic seconds of the last tick of the worker's timer: good enough for deadlines."""
         self.random_bits = random_bits
         self.proxies = TrustedProxies(options.trusted_proxies)
+        self.proxy_protocol = TrustedProxies(options.proxy_protocol_from)
+        """Peers whose connections begin with a PROXY protocol header."""
         self.server_line = (
             f"Server: {options.server_header}\r\n".encode("latin-1")
             if options.server_header
@@ -147,6 +175,7 @@ class Runtime:
         self._hosts: dict[bytes, bytes] = {}
         self.snapshot = Snapshot()
         self.table: Table[BoundRoute] = Table.of(self.snapshot, self._bind)
+        self.server_names: dict[HostSetName, ServerNames] = {}
 
     def load(self, snapshot: Snapshot) -> None:
         """Serve this snapshot from now on; pools and counters that still have a use live on."""
@@ -156,6 +185,7 @@ class Runtime:
             self._refresh_pool(key, snapshot)
         self.snapshot = snapshot
         self.table = Table.of(snapshot, self._bind)
+        self.server_names = {name: ServerNames.of(snapshot, name) for name in snapshot.server_names}
 
     def change(self, delta: Delta) -> bool:
         """Apply a delta; False when it does not fit the version that is served."""
@@ -169,7 +199,17 @@ class Runtime:
             elif key in self.pools:
                 self._drop_pool(key)
         self.table = self.table.changed(delta, self._bind)
+        if delta.server_names:
+            names = self.server_names.copy()
+            for name, changes in delta.server_names.items():
+                names[name] = self.server_names_for(name).changed(changes, snapshot, name)
+            self.server_names = names
         return True
+
+    def server_names_for(self, name: HostSetName) -> ServerNames:
+        """The server names of a host set; one that the snapshot does not name has none."""
+        found = self.server_names.get(name)
+        return ServerNames(None, {}, guarded=False) if found is None else found
 
     def _refresh_pool(self, key: str, snapshot: Snapshot) -> None:
         """Bring a pool up to date in place: bound routes of unchanged hosts refer to it."""

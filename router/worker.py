@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import uvloop
 
@@ -23,6 +23,7 @@ from router.accesslog import AccessLog
 from router.io.connect import Dialler
 from router.io.downstream import ClientConnection
 from router.io.hub import Hub, tick_forever
+from router.io.listener import PeekingListener
 from router.io.logsink import LogSink
 from router.model.snapshot import Listener
 from router.model.wire import (
@@ -37,11 +38,17 @@ from router.model.wire import (
     OutOfStep,
     Ready,
     Stats,
+    Tickets,
     ToWorker,
     decode_to_worker,
     frame,
 )
 from router.runtime import Runtime
+from tls.certificate import CertificateDigest
+from tls.contexts import ServerContexts
+from tls.openssl import OpenSsl
+from tls.tickets import TicketSecret
+from tls.upstream import UpstreamContexts
 
 BACKLOG = 4096
 """Connections that may wait to be accepted."""
@@ -104,7 +111,8 @@ class Worker:
         self._hub: Hub | None = None
         self._sink: LogSink | None = None
         self._configure: Configure | None = None
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | PeekingListener] = []
+        self._secret: TicketSecret | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: asyncio.Task[None] | None = None
         self.done = asyncio.Event()
@@ -133,6 +141,10 @@ class Worker:
     def _on_message(self, message: ToWorker) -> None:
         if isinstance(message, Configure):
             self._configured(message)
+        elif isinstance(message, Tickets):
+            self._secret = message.secret
+            if self._hub is not None:
+                self._hub.contexts.rotate(message.secret)
         elif isinstance(message, Load):
             self._load(message)
         elif isinstance(message, Change):
@@ -166,8 +178,11 @@ class Worker:
             wall_clock=time.time,
             random_bits=random.Random().getrandbits,  # noqa: S311 - ids for correlation, no secrets
         )
+        openssl = OpenSsl() if message.openssl_usable else None
         self._hub = Hub(
             runtime=self._runtime,
+            contexts=ServerContexts(openssl=openssl, secret=self._secret),
+            upstream_contexts=UpstreamContexts(openssl=openssl),
             max_clients=limits.max_connections or int(soft * _FDS_FOR_CLIENTS),
             log=self._log,
         )
@@ -197,7 +212,9 @@ class Worker:
         if runtime is None:
             return
         began = time.monotonic()
+        gone = runtime.snapshot.certificates.keys() - message.snapshot.certificates.keys()
         runtime.load(message.snapshot)
+        self._forget(gone)
         first = not self._servers
         self._channel.send(
             Acknowledged(version=message.snapshot.version, seconds=time.monotonic() - began)
@@ -214,11 +231,20 @@ class Worker:
             return
         began = time.monotonic()
         if runtime.change(message.delta):
+            self._forget(
+                digest for digest, pair in message.delta.certificates.items() if pair is None
+            )
             self._channel.send(
                 Acknowledged(version=message.delta.version, seconds=time.monotonic() - began)
             )
         else:
             self._channel.send(OutOfStep(version=runtime.snapshot.version))
+
+    def _forget(self, digests: Iterable[CertificateDigest]) -> None:
+        """Let go of contexts with certificates that are gone; open connections keep theirs."""
+        if self._hub is not None:
+            for digest in digests:
+                self._hub.contexts.forget(digest)
 
     async def _listen(self, listeners: dict[str, Listener]) -> None:
         hub, configure = self._hub, self._configure
@@ -234,11 +260,15 @@ class Worker:
                     {"listener": inherited.listener},
                 )
                 continue
+            sock = socket.socket(fileno=inherited.fd)
+            if listener.protocol == "https" or configure.options.proxy_protocol_from:
+                peeking = PeekingListener(hub, dialler, listener, sock, self._loop)
+                peeking.start()
+                self._servers.append(peeking)
+                continue
             self._servers.append(
                 await self._loop.create_server(
-                    _factory(hub, dialler, listener),
-                    sock=socket.socket(fileno=inherited.fd),
-                    backlog=BACKLOG,
+                    _factory(hub, dialler, listener), sock=sock, backlog=BACKLOG
                 )
             )
 

@@ -12,9 +12,9 @@ from typing import Final
 MAX_NAME: Final = 253
 """Characters of a name without trailing dot: 255 octets on the wire (RFC 1035 §2.3.4)."""
 
-_LABELS: Final = r"[a-z0-9_-]{1,63}+(?:\.[a-z0-9_-]{1,63}+)*+"
+_LABELS: Final = r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*"
 _NAME: Final = re.compile(_LABELS)
-_PATTERN: Final = re.compile(rf"(?:\*\.)?+{_LABELS}")
+_PATTERN: Final = re.compile(rf"(?:\*\.)?{_LABELS}")
 
 
 def normalise(name: str | bytes) -> str | None:

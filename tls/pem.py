@@ -35,10 +35,10 @@ MAX_RSA_BITS: Final = 8192
 """Below, OpenSSL's security level 2 refuses it; above, one signature takes 100 ms and more."""
 
 _CERTIFICATE: Final = re.compile(
-    rb"-----BEGIN (?:X509 )?CERTIFICATE-----[^-]*+-----END (?:X509 )?CERTIFICATE-----"
+    rb"-----BEGIN (?:X509 )?CERTIFICATE-----[^-]*-----END (?:X509 )?CERTIFICATE-----"
 )
 _KEY: Final = re.compile(
-    rb"-----BEGIN ((?:[A-Z0-9]+ )?PRIVATE KEY)-----((?:[^-]|-(?!----))*+)-----END \1-----"
+    rb"-----BEGIN ((?:[A-Z0-9]+ )?PRIVATE KEY)-----((?:[^-]|-(?!----))*)-----END \1-----"
 )
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 _WEAK_HASHES: Final = (hashes.MD5, hashes.SHA1)

@@ -23,7 +23,16 @@ _REPLACED = frozenset(
 class Forwarding:
     """What all requests of one client connection tell upstreams about the client."""
 
-    __slots__ = ("_fixed", "_port", "_proto", "_proxies", "_trusted", "_with_forwarded", "peer")
+    __slots__ = (
+        "_certificate",
+        "_fixed",
+        "_port",
+        "_proto",
+        "_proxies",
+        "_trusted",
+        "_with_forwarded",
+        "peer",
+    )
 
     def __init__(
         self,
@@ -33,7 +42,9 @@ class Forwarding:
         port: int,
         proxies: TrustedProxies,
         with_forwarded: bool,
+        certificate: bytes = b"",
     ) -> None:
+        """``certificate``: complete lines about the client's verified certificate."""
         self.peer = peer
         self._proto = proto
         self._port = port
@@ -43,13 +54,22 @@ class Forwarding:
         self._fixed = (
             f"X-Forwarded-For: {peer}\r\nX-Real-IP: {peer}\r\n"
             f"X-Forwarded-Proto: {proto}\r\nX-Forwarded-Port: {port}\r\n"
-        ).encode()
+        ).encode() + certificate
+        self._certificate = certificate
 
     def client(self, head: RequestHead) -> str:
         """The client's address for logs and policies."""
         if self._trusted and head.forwarding is not None:
             return client_address(self.peer, head.forwarding, self._proxies)
         return self.peer
+
+    def is_secure(self, head: RequestHead) -> bool:
+        """Whether the client's own connection is https, as far as a trusted peer says so."""
+        if self._trusted and head.forwarding is not None:
+            proto = _first(head.forwarding, b"x-forwarded-proto")
+            if proto is not None:
+                return proto.lower() == b"https"
+        return self._proto == "https"
 
     def request_id(self, head: RequestHead) -> bytes | None:
         """The request id that a trusted peer sent; None when we have to make one."""
@@ -81,6 +101,7 @@ class Forwarding:
         ):
             lines.append(b"%b: %b\r\n" % (name, _first(fields, name.lower()) or ours))
         lines += [field.wire for field in fields if field.name not in _REPLACED]
+        lines.append(self._certificate)
         return b"".join(lines)
 
     def _forwarded(self, head: RequestHead, host: bytes) -> bytes:

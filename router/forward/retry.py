@@ -8,6 +8,8 @@ from router.http.faults import (
     CONNECT_TIMEOUT,
     POOL_FULL,
     UPSTREAM_CLOSED,
+    UPSTREAM_TLS,
+    UPSTREAM_UNTRUSTED,
     Fault,
 )
 
@@ -61,7 +63,7 @@ def may_try_again(
         return others_left and attempts.refused < MAX_REFUSED
     if attempts.tries - attempts.refused >= max_tries:
         return False
-    if fault in (CONNECT_TIMEOUT, POOL_FULL):
+    if fault in (CONNECT_TIMEOUT, POOL_FULL, UPSTREAM_TLS, UPSTREAM_UNTRUSTED):
         return others_left
     if fault is UPSTREAM_CLOSED or (fault is BAD_ANSWER and attempts.reused):
         return not attempts.sent or (not attempts.resent and method in IDEMPOTENT)

@@ -2,13 +2,25 @@
 
 import asyncio
 import socket
+import ssl
 from ipaddress import ip_address
+from typing import cast
 
 from router.exchange import Exchange
-from router.http.faults import CONNECT_REFUSED, CONNECT_TIMEOUT, Fault
+from router.http.faults import (
+    CONNECT_REFUSED,
+    CONNECT_TIMEOUT,
+    UPSTREAM_TLS,
+    UPSTREAM_UNTRUSTED,
+    Fault,
+)
 from router.io.hub import Hub
 from router.io.upstream import UpstreamConnection
 from router.pool import Target
+from tls.certificate import CertificateDigest
+from tls.contexts import ContextRefusedError
+from tls.policy import UpstreamTls
+from tls.upstream import Dial, hostname_for
 
 MAX_ADDRESSES = 64
 """Addresses of a name that are looked at."""
@@ -38,6 +50,15 @@ class Dialler:
                 connection = await self._open(target)
         except TimeoutError:
             fault = CONNECT_TIMEOUT
+        except ssl.SSLCertVerificationError as error:
+            fault = UPSTREAM_UNTRUSTED
+            self._tell(target, error.verify_message)
+        except ssl.SSLError as error:
+            fault = UPSTREAM_TLS
+            self._tell(target, error.reason or str(error))
+        except ContextRefusedError as error:
+            fault = UPSTREAM_TLS
+            self._tell(target, str(error))
         except OSError:
             fault = CONNECT_REFUSED
         else:
@@ -53,10 +74,46 @@ class Dialler:
         host = target.address
         if not _is_literal(host):
             host = await self._resolve(host, target.port)
+        if target.tls is None:
+            _, connection = await self._loop.create_connection(
+                lambda: UpstreamConnection(self._hub, target), host, target.port
+            )
+            return connection
+        dial = self._tls_dial(target, target.tls)
         _, connection = await self._loop.create_connection(
-            lambda: UpstreamConnection(self._hub, target), host, target.port
+            lambda: UpstreamConnection(self._hub, target, dial),
+            host,
+            target.port,
+            ssl=cast(ssl.SSLContext, dial),
+            server_hostname=dial.server_hostname,
+            ssl_handshake_timeout=self._hub.runtime.limits.upstream_connect_timeout,
+            ssl_shutdown_timeout=1.0,
         )
         return connection
+
+    def _tls_dial(self, target: Target, profile: UpstreamTls) -> Dial:
+        """What TLS needs for one connection.
+
+        Raises:
+            ContextRefusedError: what the profile names is not there; never in clear instead.
+        """
+        snapshot = self._hub.runtime.snapshot
+        digest = profile.client_certificate
+        context = self._hub.upstream_contexts.get(
+            profile,
+            authorities=None
+            if profile.authorities is None
+            else snapshot.authorities.get(profile.authorities),
+            client=None if digest is None else snapshot.certificates.get(CertificateDigest(digest)),
+        )
+        return context.dial(target.name, hostname_for(profile, target.address))
+
+    def _tell(self, target: Target, why: str) -> None:
+        self._hub.log_once(
+            f"upstream.{target.name}",
+            "no TLS connection to an endpoint could be opened",
+            {"endpoint": target.name, "why": why},
+        )
 
     async def _resolve(self, name: str, port: int) -> str:
         """The first address of a name that is no way into this machine or its neighbours.

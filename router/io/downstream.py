@@ -1,42 +1,87 @@
 """A client's connection: bytes to the decoder, bytes from the exchange, one request at a time."""
 
 import asyncio
+import fcntl
 import socket
+import ssl
 import struct
+import termios
+from array import array
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
 
 from router.accesslog import AccessRecord
 from router.exchange import Dialler, Exchange, UpstreamSide
+from router.forward.certificate import (
+    NO_CERTIFICATE,
+    Names,
+    certificate_lines,
+    whole_certificate,
+)
 from router.forward.request import Forwarding
 from router.http.answers import fault_answer
 from router.http.decoders import RequestDecoder
-from router.http.faults import CLIENT_STALLED, OVERLOADED, REQUEST_TIMEOUT, TUNNEL_IDLE, Fault
+from router.http.faults import (
+    CLIENT_STALLED,
+    OVERLOADED,
+    REQUEST_TIMEOUT,
+    TLS_ON_PLAIN_PORT,
+    TUNNEL_IDLE,
+    Fault,
+)
 from router.http.fields import Field
 from router.http.head import RequestHead
 from router.io.hub import Hub
 from router.io.tunnel import Tunnel
 from router.model.snapshot import Listener
 from router.runtime import NEVER, Runtime
+from tls.client_hello import Alert, alert_record
+from tls.policy import TlsPolicy
 
 BUFFER = 65536
 """Bytes that wait to be sent to one side, and bytes of pipelined requests that wait for their
 turn, before reading pauses."""
 _LINGER_SECONDS = 2.0
+_LINGER_SECONDS_TLS = 0.1
+"""TLS has no half-closed connections: the client sees the end only when this is over."""
 _LINGER_BYTES = 1 << 20
 """After an early answer, so much is read and thrown away: closing with unread bytes would reset
 the connection, and the client might never see the answer (RFC 9112 9.6)."""
 _RESET = struct.pack("ii", 1, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class TlsState:
+    """Under what a client's handshake was made."""
+
+    server_name: str
+    policy: TlsPolicy
+
+
 class ClientConnection(asyncio.Protocol):
     """One client connection of a listener."""
 
-    def __init__(self, hub: Hub, dialler: Dialler, listener: Listener) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        dialler: Dialler,
+        listener: Listener,
+        *,
+        tls: TlsState | None = None,
+        peer: str | None = None,
+    ) -> None:
+        """``tls`` says under what the handshake was made, ``peer`` who a PROXY header names."""
         self._hub = hub
         self._dialler = dialler
         self._listener = listener
         self._rt: Runtime = hub.runtime
+        self._tls = tls
+        self._peer = peer
+        self.policy = None if tls is None else tls.policy
         self.hosts = listener.hosts
+        self.https_port = listener.https_port
         self.deadline = NEVER
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # connection_made
         self.forwarding: Forwarding = None  # type: ignore[assignment]  # connection_made
@@ -45,6 +90,7 @@ class ClientConnection(asyncio.Protocol):
         self._tunnel: Tunnel | None = None
         self._opened = 0.0
         self._requests = 0
+        self._certificate: bytes | None = None
         self._reading = True
         self._paused = False
         self._lingered = -1
@@ -67,13 +113,17 @@ class ClientConnection(asyncio.Protocol):
         hub.timed.add(self)
         hub.clients.add(self)
         rt.counters.connections += 1
-        peer = transport.get_extra_info("peername")
+        peer = self._peer
+        if peer is None:
+            name = transport.get_extra_info("peername")
+            peer = name[0] if name else "unknown"
         self.forwarding = Forwarding(
-            peer=_plain(peer[0]) if peer else "unknown",
+            peer=_plain(peer),
             proto=self._listener.protocol,
             port=self._listener.published_port,
             proxies=rt.proxies,
             with_forwarded=rt.options.forwarded_header,
+            certificate=b"" if self._tls is None else self._shake_hands(self._tls),
         )
         limits = rt.limits
         self._decoder = RequestDecoder(
@@ -85,6 +135,31 @@ class ClientConnection(asyncio.Protocol):
         if not admitted:
             rt.counters.refused_connections += 1
             self._answer(OVERLOADED)
+
+    def _shake_hands(self, tls: TlsState) -> bytes:
+        """Count the handshake; the lines about the client's certificate."""
+        connection: ssl.SSLObject = self._transport.get_extra_info("ssl_object")
+        cipher = connection.cipher()
+        self._rt.counters.tls_handshake(
+            connection.version() or "unknown",
+            cipher[0] if cipher else "unknown",
+            resumed=bool(connection.session_reused),
+        )
+        if tls.policy.client_certificates == "none":
+            return b""
+        der = connection.getpeercert(binary_form=True)
+        shown = connection.getpeercert()
+        if not der or not shown:
+            return NO_CERTIFICATE
+        self._certificate = der
+        return certificate_lines(
+            subject=cast(Names, shown["subject"]), issuer=cast(Names, shown["issuer"]), der=der
+        )
+
+    def whole_certificate(self) -> bytes:
+        """The line with the client's whole certificate; nothing when it showed none."""
+        der = self._certificate
+        return b"" if der is None else whole_certificate(ssl.DER_cert_to_PEM_cert(der))
 
     def data_received(self, data: bytes) -> None:
         tunnel = self._tunnel
@@ -110,7 +185,7 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         if self._tunnel is not None:
             self._tunnel.client_eof()
-            return True
+            return self._tls is None  # TLS knows no half of a connection
         # A client that closes its side no longer waits for the answer (as nginx and Go see it).
         return False
 
@@ -130,7 +205,7 @@ class ClientConnection(asyncio.Protocol):
         if self._tunnel is not None:
             self._tunnel.client_full()
             return
-        self._unsent = self._transport.get_write_buffer_size()
+        self._unsent = self._unsent_bytes()
         self.deadline = self._rt.now + self._rt.limits.send_timeout
 
     def resume_writing(self) -> None:
@@ -229,16 +304,15 @@ class ClientConnection(asyncio.Protocol):
             return
         self.deadline = self._rt.now + self._rt.limits.keepalive_timeout
         self._decoder.next()
+        if self._exchange is None and self._decoder.in_head:
+            self.deadline = self._rt.now + self._rt.limits.header_timeout
 
     def exchange_cut(self, *, reset: bool) -> None:
         """End the connection so that the client notices that the answer is not complete."""
         self._exchange = None
         self._decoder.stop()
         if reset:
-            # An answer delimited by the close would look complete after an ordinary one.
-            sock: socket.socket = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self._transport.abort()
+            self._reset()
         else:
             self.close()
 
@@ -265,13 +339,38 @@ class ClientConnection(asyncio.Protocol):
 
     def write_eof(self) -> None:
         """Nothing more will be sent to the client."""
-        if not self._transport.is_closing():
+        if self._transport.is_closing():
+            return
+        if self._transport.can_write_eof():
             self._transport.write_eof()
+        else:
+            self.close()
 
     def close(self) -> None:
         """Close once everything is sent."""
+        self._unsent = self._unsent_bytes()
         self.deadline = self._rt.now + self._rt.limits.send_timeout
         self._transport.close()
+
+    def _reset(self) -> None:
+        """End at once and visibly: an answer that the close delimits would else look complete."""
+        sock: socket.socket = self._transport.get_extra_info("socket")
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._transport.abort()
+
+    def _unsent_bytes(self) -> int:
+        """What the client has not taken: our buffer, and what the kernel holds unacknowledged.
+
+        The kernel takes megabytes and tells of room only when a third of them is free, so our
+        buffer alone would show no progress of a client that reads slowly but steadily.
+        """
+        unsent = self._transport.get_write_buffer_size()
+        sock: socket.socket = self._transport.get_extra_info("socket")
+        queued = array("i", [0])
+        with suppress(OSError, ValueError):
+            fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, queued)
+        return unsent + queued[0]
 
     # -- time ----------------------------------------------------------------------------------
 
@@ -297,8 +396,10 @@ class ClientConnection(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """Patience has ended: with whom depends on what is waited for."""
         self.deadline = NEVER
-        if self._transport.is_closing() or self._lingered >= 0:
-            self._transport.abort()
+        if self._transport.is_closing():
+            self._expire_send(now)
+        elif self._lingered >= 0:
+            self.close()
         elif self._tunnel is not None:
             self._tunnel.end(TUNNEL_IDLE)
         elif self._paused:
@@ -312,7 +413,7 @@ class ClientConnection(asyncio.Protocol):
             self.close()
 
     def _expire_send(self, now: float) -> None:
-        unsent = self._transport.get_write_buffer_size()
+        unsent = self._unsent_bytes()
         if unsent < self._unsent:
             self._unsent = unsent
             self.deadline = now + self._rt.limits.send_timeout
@@ -320,7 +421,7 @@ class ClientConnection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_lost(CLIENT_STALLED)
-        self._transport.abort()
+        self._reset()
 
     def _expire_body(self, now: float, exchange: Exchange) -> None:
         limits = self._rt.limits
@@ -351,15 +452,18 @@ class ClientConnection(asyncio.Protocol):
     def _answer(self, fault: Fault) -> None:
         """Answer what never became an exchange, log it, and end the connection."""
         rt = self._rt
-        self.write(
-            fault_answer(
-                fault,
-                request_id="",
-                fixed=rt.server_line + rt.date_line,
-                keep_alive=b"Connection: close\r\n",
-                with_body=True,
+        if fault is TLS_ON_PLAIN_PORT:
+            self.write(alert_record(Alert.UNEXPECTED_MESSAGE))
+        else:
+            self.write(
+                fault_answer(
+                    fault,
+                    request_id="",
+                    fixed=rt.server_line + rt.date_line,
+                    keep_alive=b"Connection: close\r\n",
+                    with_body=True,
+                )
             )
-        )
         rt.counters.fault(fault.code)
         rt.no_route.count(fault.status, 0.0, 0, 0)
         if rt.access_log is not None:
@@ -374,9 +478,12 @@ class ClientConnection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._lingered = 0
-        self.deadline = self._rt.now + _LINGER_SECONDS
         self.resume_reading()
-        self._transport.write_eof()
+        if self._transport.can_write_eof():
+            self.deadline = self._rt.now + _LINGER_SECONDS
+            self._transport.write_eof()
+        else:
+            self.deadline = self._rt.now + _LINGER_SECONDS_TLS
 
     def _broke(self, error: Exception) -> None:
         self._hub.report(error)

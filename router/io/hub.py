@@ -11,6 +11,8 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Protocol
 
 from router.runtime import Runtime
+from tls.contexts import ServerContexts
+from tls.upstream import UpstreamContexts
 
 if TYPE_CHECKING:
     from router.io.downstream import ClientConnection
@@ -40,14 +42,19 @@ class Hub:
         *,
         runtime: Runtime,
         max_clients: int,
+        contexts: ServerContexts,
+        upstream_contexts: UpstreamContexts,
         log: Callable[[str, str, dict[str, str]], None],
     ) -> None:
         self.runtime = runtime
         self.max_clients = max_clients
         self.timed: set[Timed] = set()
         self.clients: set[ClientConnection] = set()
+        self.contexts = contexts
+        self.upstream_contexts = upstream_contexts
         self._log = log
         self._reports = 0
+        self._said: dict[str, float] = {}
         self._date_second = 0
 
     def tick(self) -> None:
@@ -80,6 +87,16 @@ class Hub:
         for client in idle[: max(1, len(idle) // 20)]:
             client.close()
         return bool(idle)
+
+    def log_once(self, key: str, event: str, fields: dict[str, str]) -> None:
+        """Tell what may happen often: at most once a second for each key."""
+        now = self.runtime.clock()
+        if now - self._said.get(key, -1.0) < 1.0:
+            return
+        if len(self._said) > 256:
+            self._said.clear()
+        self._said[key] = now
+        self._log("warning", event, fields)
 
     def report(self, error: Exception) -> None:
         """An exception that is a defect of ours: tell, and go on."""

@@ -13,6 +13,7 @@ from router.io.hub import Hub
 from router.io.tunnel import Tunnel
 from router.pool import Target
 from router.runtime import NEVER, Runtime
+from tls.upstream import Dial
 
 
 class _Nobody:
@@ -32,8 +33,9 @@ _DOUBT = 0.1
 class UpstreamConnection(asyncio.Protocol):
     """One connection to one endpoint."""
 
-    def __init__(self, hub: Hub, target: Target) -> None:
+    def __init__(self, hub: Hub, target: Target, dial: Dial | None = None) -> None:
         self._hub = hub
+        self._dial = dial
         self._rt: Runtime = hub.runtime
         self.target = target
         self.exchange: Exchange | None = None
@@ -75,6 +77,9 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._reading:
             self.deadline = self._rt.now + self._timeout
+        if self._dial is not None:
+            self._dial.remember(self._transport.get_extra_info("ssl_object"))
+            self._dial = None
         try:
             self.decoder.receive(data)
             if self.exchange is exchange:
@@ -176,7 +181,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def write_eof(self) -> None:
         """Nothing more will be sent to the upstream."""
-        if not self._transport.is_closing():
+        if not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
 
     def enter_tunnel(self, tunnel: Tunnel) -> None:

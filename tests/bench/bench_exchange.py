@@ -21,6 +21,8 @@ from router.model.upstreams import Endpoint
 from router.model.wire import Options
 from router.runtime import Runtime
 from tests.harness.worker import key, snapshot
+from tls.contexts import ServerContexts
+from tls.upstream import UpstreamContexts
 
 ROUNDS = 30_000
 ANSWER = (
@@ -69,7 +71,13 @@ async def prepare(access_log: AccessLog) -> tuple[ClientConnection, UpstreamConn
         wall_clock=time.time,
         random_bits=random.Random(1).getrandbits,
     )
-    hub = Hub(runtime=runtime, max_clients=1000, log=lambda *_: None)
+    hub = Hub(
+        runtime=runtime,
+        max_clients=1000,
+        contexts=ServerContexts(openssl=None, secret=None),
+        upstream_contexts=UpstreamContexts(openssl=None),
+        log=lambda *_: None,
+    )
     table = {f"host-{n}.test": {"/": "web", "/shop": "web", "=/x": "web"} for n in range(1000)}
     runtime.load(snapshot(1, table, {"web": [Endpoint("192.0.2.2", 80)]}))
     hub.tick()

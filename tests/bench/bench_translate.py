@@ -79,7 +79,7 @@ def measured(what: str, action: Callable[[], object], times: int = 1) -> None:
         start = time.process_time()
         action()
         spent.append((time.process_time() - start) * 1000)
-    print(f"{what:<58} {median(spent):9.2f} ms   (worst {max(spent):.2f})")  # noqa: T201 - a benchmark prints
+    print(f"{what:<58} {median(spent):9.2f} ms   (worst {max(spent):.2f})")
 
 
 def bind(pattern: HostPattern, route: Route) -> Route:
@@ -90,7 +90,7 @@ def main(count: int) -> None:
     options = Options()
     changes = [ObjectChange(key_of(item), item) for item in objects(count)]
     translator = Translator(options)
-    print(f"{count} Ingresses, {count * len(PATHS)} paths, {len(changes)} objects")  # noqa: T201 - a benchmark prints
+    print(f"{count} Ingresses, {count * len(PATHS)} paths, {len(changes)} objects")
     measured("translate from scratch", lambda: translator.update(changes))
     snapshot = translator.snapshot
     body = wire.frame(wire.Load(snapshot))[4:]
@@ -98,7 +98,7 @@ def main(count: int) -> None:
     measured("decode it", lambda: wire.decode_to_worker(body))
     tables: list[Table[Route]] = []
     measured("build the table", lambda: tables.append(Table.of(snapshot, bind)))
-    print(f"{'size on the wire':<58} {len(body) / 1e6:9.2f} MB")  # noqa: T201 - a benchmark prints
+    print(f"{'size on the wire':<58} {len(body) / 1e6:9.2f} MB")
     measured("diagnostics, sorted", lambda: translator.diagnostics)
 
     def swapped(change: ObjectChange) -> None:
@@ -129,7 +129,7 @@ def main(count: int) -> None:
     measured("  translate alone", lambda: translator.update([ObjectChange(key, next(slices))]), 100)
     measured("snapshot after a change", lambda: fresh_snapshot(translator, key))
     json = msgspec.json.encode(snapshot)
-    print(f"{'snapshot as JSON':<58} {len(json) / 1e6:9.2f} MB")  # noqa: T201 - a benchmark prints
+    print(f"{'snapshot as JSON':<58} {len(json) / 1e6:9.2f} MB")
 
 
 def fresh_snapshot(translator: Translator, key: object) -> None:

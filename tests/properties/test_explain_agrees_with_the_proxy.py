@@ -42,6 +42,8 @@ from router.model.wire import Options
 from router.pool import Target
 from router.runtime import Runtime
 from tests.properties.tables import NAMES, WRITTEN, sent_hosts, sent_paths
+from tls.contexts import ServerContexts
+from tls.upstream import UpstreamContexts
 
 # -- objects -----------------------------------------------------------------------------------
 
@@ -193,7 +195,13 @@ class Outcome(NamedTuple):
 def proxied(runtime: Runtime, request: Request, translator: Translator) -> Outcome:
     """What the data plane does with the bytes of a request."""
     defects: list[object] = []
-    hub = Hub(runtime=runtime, max_clients=10, log=lambda *said: defects.append(said))
+    hub = Hub(
+        runtime=runtime,
+        max_clients=10,
+        contexts=ServerContexts(openssl=None, secret=None),
+        upstream_contexts=UpstreamContexts(openssl=None),
+        log=lambda *said: defects.append(said),
+    )
     dialler, transport = Dialler(), Transport()
     client = ClientConnection(hub, dialler, translator.snapshot.listeners[LISTENER])
     client.connection_made(transport)  # type: ignore[arg-type]
