@@ -157,6 +157,7 @@ class App:
             counters=dict(totals.counters),
             gauges=dict(totals.gauges),
             upstreams={slot: dict(gauges) for slot, gauges in totals.upstreams.items()},
+            certificates=(),
             workers=self._supervisor.statuses,
             snapshot_version=self.snapshot.version if self._loop.published else None,
             swap_seconds=totals.swap_seconds,

@@ -6,9 +6,11 @@ made from it. The workers' own counters and gauges, whose names come with their 
 ``ingress_worker_NAME``; what stands behind a dot in a name is the label ``code``.
 """
 
+import heapq
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
@@ -48,6 +50,19 @@ METRICS: Mapping[str, tuple[Labels, str]] = {
         "Connections to an upstream: active with a request, or idle.",
     ),
     "ingress_upstream_waiting": (("upstream",), "Requests that wait for a connection."),
+    "ingress_tls_handshakes_total": (
+        ("version", "cipher", "resumed"),
+        "TLS handshakes done with clients.",
+    ),
+    "ingress_tls_handshake_failures_total": (
+        ("reason",),
+        "Connections to the HTTPS port that ended before their handshake was done.",
+    ),
+    "ingress_certificate_expiry_timestamp_seconds": (
+        ("host", "namespace", "secret"),
+        "When the certificate that answers for a host expires, as Unix time. Host * is the default "
+        "certificate; its Secret is empty while it is self-signed.",
+    ),
     "ingress_snapshot_version": ((), "Version of the newest snapshot."),
     "ingress_worker_snapshot_version": (("worker",), "Version that a worker serves."),
     "ingress_workers": (("state",), "Workers that serve a snapshot, and those that do not (yet)."),
@@ -75,8 +90,26 @@ WORKER_GAUGES: Mapping[str, str] = {
     "upstream_connections": "Connections to endpoints that are open.",
     "open_exchanges": "Requests that are being answered.",
 }
+HANDSHAKES = "tls.handshakes."
+"""Counters of workers: version, cipher, and ``full`` or ``resumed`` follow."""
+FAILURES = "tls.failures."
+"""Counters of workers: a reason follows."""
+MAX_CERTIFICATES = 20_000
+"""Hosts whose certificates are shown; with more, those that expire first."""
 SHOWN_ELSEWHERE = frozenset({"snapshot_version"})
 """Gauges of workers that are known from their acknowledgements, too."""
+
+
+class CertificateExpiry(NamedTuple):
+    """When the certificate for a host expires."""
+
+    host: str
+    """A host pattern; empty for the default certificate."""
+    namespace: str
+    secret: str
+    """Where it comes from; empty for the self-signed one."""
+    not_after: int
+    """Unix seconds."""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +123,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """By worker slot."""
     upstreams: Mapping[int, Mapping[str, UpstreamGauges]]
     """By worker slot and upstream."""
+    certificates: Sequence[CertificateExpiry]
     workers: Sequence[WorkerStatus]
     snapshot_version: SnapshotVersion | None
     swap_seconds: float
@@ -108,6 +142,7 @@ class StateCollector(Collector):
         yield _gauge("ingress_build_info", {(self._state.version, platform.python_version()): 1})
         yield from self._requests()
         yield from self._upstreams()
+        yield from self._tls()
         yield from self._control()
         yield from self._reported()
 
@@ -149,6 +184,29 @@ class StateCollector(Collector):
         yield _gauge("ingress_upstream_connections", connections)
         yield _gauge("ingress_upstream_waiting", waiting)
 
+    def _tls(self) -> Iterator[Metric]:
+        handshakes: dict[Labels, int] = {}
+        failures: dict[Labels, int] = {}
+        for name, count in self._state.counters.items():
+            if name.startswith(HANDSHAKES):
+                # From the right: the version has a dot of its own (TLSv1.3).
+                version, cipher, way = name.removeprefix(HANDSHAKES).rsplit(".", 2)
+                handshakes[version, cipher, "yes" if way == "resumed" else "no"] = count
+            elif name.startswith(FAILURES):
+                failures[(name.removeprefix(FAILURES),)] = count
+        yield _counter("ingress_tls_handshakes_total", handshakes)
+        yield _counter("ingress_tls_handshake_failures_total", failures)
+        certificates = self._state.certificates
+        if len(certificates) > MAX_CERTIFICATES:
+            certificates = heapq.nsmallest(MAX_CERTIFICATES, certificates, key=_not_after)
+        yield _gauge(
+            "ingress_certificate_expiry_timestamp_seconds",
+            {
+                (each.host or "*", each.namespace, each.secret): each.not_after
+                for each in certificates
+            },
+        )
+
     def _control(self) -> Iterator[Metric]:
         state = self._state
         if state.snapshot_version is not None:
@@ -173,6 +231,8 @@ class StateCollector(Collector):
         """What workers report beside requests, under the names that they give."""
         counters: dict[str, CounterMetricFamily] = {}
         for name, count in sorted(self._state.counters.items()):
+            if name.startswith((HANDSHAKES, FAILURES)):
+                continue
             base, dot, code = name.partition(".")
             if base not in counters:
                 text = WORKER_COUNTERS.get(base, "Reported by the workers.")
@@ -216,6 +276,10 @@ def _counter(name: str, values: Mapping[Labels, float]) -> CounterMetricFamily:
 def _histogram(name: str) -> HistogramMetricFamily:
     labels, text = METRICS[name]
     return HistogramMetricFamily(name, text, labels=labels)
+
+
+def _not_after(certificate: CertificateExpiry) -> int:
+    return certificate.not_after
 
 
 def _cumulative(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:

@@ -1,9 +1,11 @@
 """What Prometheus reads."""
 
 import msgspec
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ingress_controller.admin.metrics import METRICS, State, render
+from ingress_controller.admin import metrics as metrics_module
+from ingress_controller.admin.metrics import METRICS, CertificateExpiry, State, render
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.supervisor.totals import SWAP_BUCKETS, Totals, WorkerStatus
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
@@ -25,6 +27,12 @@ def growth(codes: tuple[int, int, int, int, int], index: int = 0) -> RouteStats:
     return RouteStats("a", "shop", "cart", codes, tuple(buckets), 0.5, 10, 20)
 
 
+CERTIFICATES = (
+    CertificateExpiry("shop.example", "a", "shop-tls", 1_900_000_000),
+    CertificateExpiry("", "", "", 2_000_000_000),
+)
+
+
 def state(totals: Totals) -> State:
     return State(
         version="0.1",
@@ -32,6 +40,7 @@ def state(totals: Totals) -> State:
         counters=totals.counters,
         gauges=totals.gauges,
         upstreams=totals.upstreams,
+        certificates=CERTIFICATES,
         workers=[WorkerStatus(0, 10, 7, 2), WorkerStatus(1, None, None, 0)],
         snapshot_version=8,
         swap_seconds=totals.swap_seconds,
@@ -143,9 +152,57 @@ def test_counters_of_workers_appear_under_their_names() -> None:
     assert shown["ingress_worker_fault_total", (("code", "connect-refused"),)] == 1.0
 
 
+def test_handshakes_are_counted_by_version_cipher_and_resumption() -> None:
+    totals = Totals()
+    totals.add(0, Stats(counters={"tls.handshakes.TLSv1.3.TLS_AES_128_GCM_SHA256.full": 2}))
+    totals.add(1, Stats(counters={"tls.handshakes.TLSv1.3.TLS_AES_128_GCM_SHA256.full": 3}))
+    totals.add(1, Stats(counters={"tls.handshakes.TLSv1.2.ECDHE-RSA-AES128-SHA.resumed": 1}))
+    shown = samples(state(totals))
+
+    def of(version: str, cipher: str, resumed: str) -> float:
+        labels = (("cipher", cipher), ("resumed", resumed), ("version", version))
+        return shown["ingress_tls_handshakes_total", labels]
+
+    assert of("TLSv1.3", "TLS_AES_128_GCM_SHA256", "no") == 5.0
+    assert of("TLSv1.2", "ECDHE-RSA-AES128-SHA", "yes") == 1.0
+    assert not any(name.startswith("ingress_worker_tls") for name, _ in shown)
+
+
+def test_failed_handshakes_are_counted_by_reason() -> None:
+    totals = Totals()
+    totals.add(0, Stats(counters={"tls.failures.not_tls": 2}))
+    shown = samples(state(totals))
+    assert shown["ingress_tls_handshake_failures_total", (("reason", "not_tls"),)] == 2.0
+
+
+def expiries(shown: State) -> dict[str, float]:
+    return {
+        dict(labels)["host"]: value
+        for (name, labels), value in samples(shown).items()
+        if name == "ingress_certificate_expiry_timestamp_seconds"
+    }
+
+
+def test_expiry_is_shown_by_host_and_secret() -> None:
+    shown = samples(state(Totals()))
+    labels = (("host", "shop.example"), ("namespace", "a"), ("secret", "shop-tls"))
+    assert shown["ingress_certificate_expiry_timestamp_seconds", labels] == 1.9e9
+    assert expiries(state(Totals()))["*"] == 2e9
+
+
+def test_of_too_many_certificates_those_that_expire_first_are_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metrics_module, "MAX_CERTIFICATES", 2)
+    many = [CertificateExpiry(f"{day}.test", "a", "tls", day) for day in (5, 1, 4, 2, 3)]
+    shown = msgspec.structs.replace(state(Totals()), certificates=many)
+    assert expiries(shown) == {"1.test": 1.0, "2.test": 2.0}
+
+
 def test_every_documented_metric_is_shown() -> None:
     totals = Totals()
     totals.add(0, Stats(routes=(growth((0, 1, 0, 0, 0)),)))
     totals.add(0, Stats(upstreams=(UpstreamGauges("a/cart:80", 1, 1, 1, 0, 0),)))
+    totals.add(0, Stats(counters={"tls.handshakes.TLSv1.3.A.full": 1, "tls.failures.timeout": 1}))
     names = {name.removesuffix("_bucket") for name, _ in samples(state(totals))}
     assert set(METRICS) <= names
