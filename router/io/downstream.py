@@ -391,7 +391,7 @@ class ClientConnection(asyncio.Protocol):
 
     def cut(self) -> None:
         """The time to drain is over."""
-        self._transport.abort()
+        self._reset()
 
     def expire(self, now: float) -> None:
         """Patience has ended: with whom depends on what is waited for."""
