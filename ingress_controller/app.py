@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -29,6 +30,7 @@ from ingress_controller.supervisor.workers import Supervisor, WorkerSetup
 from ingress_controller.translate.diagnostics import Diagnostic
 from ingress_controller.translate.translator import Translator
 from router.model.snapshot import Snapshot
+from tls.default import default_pair
 from tls.openssl import probe
 
 INTERRUPT_SECONDS = 3.0
@@ -112,7 +114,14 @@ class App:
         self._stopped = asyncio.Event()
         self._exit_code = 0
         self._announced = asyncio.Event()
-        options = options_of(settings.translation, http_port=sockets.http.port)
+        https = sockets.https
+        options = options_of(
+            settings.translation,
+            settings.https,
+            http_port=sockets.http.port,
+            https_port=None if https is None else https.port,
+            default_certificate=None if https is None else default_pair(time.time()),
+        )
         setup = WorkerSetup(
             listeners=dict(sockets.clients),
             limits=settings.limits,

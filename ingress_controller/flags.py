@@ -100,7 +100,12 @@ def parse_port(text: str) -> int:
 
 def parse_port_or_off(text: str) -> int | None:
     """A TCP port, or None for ``off``."""
-    return None if text.strip().lower() == "off" else parse_port(text)
+    if text.strip().lower() == "off":
+        return None
+    try:
+        return parse_port(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or off") from None
 
 
 def parse_object_name(text: str) -> str:

@@ -16,6 +16,7 @@ from ingress_controller.flags import UsageError, add_flags, read
 from ingress_controller.translate.options import Options as TranslationOptions
 from router.model.limits import Limits
 from router.model.wire import Options as WorkerOptions
+from tls.certificate import CertificatePair
 from tls.policy import Profile
 
 Folder = Annotated[str, msgspec.Meta(extra={"kind": "folder"})]
@@ -171,27 +172,48 @@ def run_settings(
 
 def translation_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that `run`, `check` and `explain` share."""
-    add_flags(parser, "which objects are served", Translation)
+    for title, cls in TOPICS:
+        if cls in (Translation, Https):
+            add_flags(parser, title, cls)
 
 
 def translation_options(
     arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ
 ) -> TranslationOptions:
-    """Options of the translation for `check` and `explain`.
+    """Options of the translation for `check` and `explain`: as if both ports were the usual ones.
 
     Raises:
         UsageError: a value is wrong.
     """
-    return options_of(read(Translation, arguments, environment), http_port=80)
+    return options_of(
+        read(Translation, arguments, environment),
+        read(Https, arguments, environment),
+        http_port=80,
+        https_port=443,
+        default_certificate=None,
+    )
 
 
-def options_of(translation: Translation, *, http_port: int) -> TranslationOptions:
-    """What the translation needs to know; ``http_port`` is the bound port.
+def options_of(
+    translation: Translation,
+    https: Https,
+    *,
+    http_port: int,
+    https_port: int | None,
+    default_certificate: CertificatePair | None,
+) -> TranslationOptions:
+    """What the translation needs to know.
 
     Endpoints on loopback are allowed because everything comes from a folder of manifests: an API
     server never has such endpoints, except by an attack.
+
+    Args:
+        http_port: the bound port.
+        https_port: the bound port; None when HTTPS is not served.
+        default_certificate: the self-signed one, for names that have none of their own.
     """
     published = translation.published_http_port
+    published_https = https.published_https_port
     return TranslationOptions(
         ingress_classes=translation.ingress_class,
         controllers=translation.controller,
@@ -199,4 +221,23 @@ def options_of(translation: Translation, *, http_port: int) -> TranslationOption
         allow_external_name=translation.allow_external_name,
         allow_local_endpoints=True,
         http_port=http_port if published is None else published,
+        https=https_port is not None,
+        https_port=(https_port or 443) if published_https is None else published_https,
+        ssl_redirect=https.ssl_redirect,
+        hsts=hsts_value(https),
+        tls_profile=https.tls_profile,
+        default_tls_secret=https.default_tls_secret or "",
+        default_certificate=default_certificate,
     )
+
+
+def hsts_value(https: Https) -> str:
+    """The value of Strict-Transport-Security (RFC 6797 section 6.1); empty when none is sent."""
+    if not https.hsts:
+        return ""
+    directives = [f"max-age={int(https.hsts_max_age)}"]
+    if https.hsts_include_subdomains:
+        directives.append("includeSubDomains")
+    if https.hsts_preload:
+        directives.append("preload")
+    return "; ".join(directives)

@@ -81,6 +81,7 @@ WORKER_COUNTERS: Mapping[str, str] = {
     "refused_connections": "Client connections closed at once, because of --max-connections.",
     "retries": "Requests sent again, or to another endpoint.",
     "upgrades": "Connections that became WebSockets or other tunnels.",
+    "passthroughs": "Connections passed to an endpoint without ending their TLS.",
     "fault": "Requests that we had to answer or cut ourselves, by the code in the access log.",
     "underscore_fields_dropped": "Header fields dropped because of an underscore in their name.",
     "access_log_lines_dropped": "Lines of the access log that nobody read in time.",

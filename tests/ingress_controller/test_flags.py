@@ -15,7 +15,15 @@ from ingress_controller.flags import (
     read,
     show,
 )
-from ingress_controller.settings import TOPICS, Settings, run_flags, run_settings
+from ingress_controller.settings import (
+    TOPICS,
+    Settings,
+    hsts_value,
+    options_of,
+    run_flags,
+    run_settings,
+)
+from ingress_controller.translate.options import Options as TranslationOptions
 from router.model.limits import Limits
 
 
@@ -51,6 +59,56 @@ def test_switches_have_a_negative_form_and_words_in_the_environment() -> None:
     assert not settings("--no-allow-external-name", **variables).translation.allow_external_name
 
 
+def test_https_is_served_unless_its_port_is_off() -> None:
+    assert settings().serving.https_port == 8443
+    assert settings("--https-port", "0").serving.https_port == 0
+    assert settings(INGRESS_HTTPS_PORT="off").serving.https_port is None
+    assert settings(INGRESS_HTTPS_PORT="tcp://10.0.0.1:443").serving.https_port == 8443
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ([], ""),
+        (["--hsts-preload"], ""),
+        (["--hsts"], "max-age=31536000; includeSubDomains"),
+        (["--hsts", "--hsts-preload"], "max-age=31536000; includeSubDomains; preload"),
+        (["--hsts", "--no-hsts-include-subdomains", "--hsts-max-age", "1d"], "max-age=86400"),
+        (["--hsts", "--hsts-max-age", "0"], "max-age=0; includeSubDomains"),
+    ],
+)
+def test_hsts_is_off_and_has_the_values_of_ingress_nginx_when_on(
+    words: list[str], value: str
+) -> None:
+    assert hsts_value(settings(*words).https) == value
+
+
+def options(*words: str, https_port: int | None = 8443) -> TranslationOptions:
+    given = settings(*words)
+    return options_of(
+        given.translation,
+        given.https,
+        http_port=8080,
+        https_port=https_port,
+        default_certificate=None,
+    )
+
+
+def test_clients_use_the_published_ports_where_they_differ_from_the_bound_ones() -> None:
+    bound = options()
+    assert (bound.http_port, bound.https_port, bound.https) == (8080, 8443, True)
+    published = options("--published-http-port", "80", "--published-https-port", "443")
+    assert (published.http_port, published.https_port) == (80, 443)
+    assert not options(https_port=None).https
+
+
+def test_what_hosts_with_tls_are_told_reaches_the_translation() -> None:
+    given = options("--no-ssl-redirect", "--tls-profile", "modern", "--default-tls-secret", "a/tls")
+    assert not given.ssl_redirect
+    assert given.tls_profile == "modern"
+    assert given.default_tls_secret == "a/tls"
+
+
 def test_a_service_link_is_nobodys_setting() -> None:
     """For a Service named ingress-http the kubelet sets this variable in each pod beside it."""
     assert settings(INGRESS_HTTP_PORT="tcp://10.0.0.1:80").serving.http_port == 8080
@@ -75,6 +133,17 @@ def test_a_service_link_is_nobodys_setting() -> None:
         (["--log-format", "xml"], {}, "--log-format: 'xml' is unknown; write json, text or off"),
         ([], {"INGRESS_FORWARDED_HEADER": "maybe"}, "write true or false"),
         (["--http-port", "80", "--admin-port", "80"], {}, "are both 80; choose two different"),
+        (
+            ["--https-port", "443", "--http-port", "443"],
+            {},
+            "--http-port and --https-port are both",
+        ),
+        (["--https-port", "10254"], {}, "--https-port and --admin-port are both 10254"),
+        (["--https-port", "no"], {}, "--https-port: 'no' is not a port; write"),
+        (["--default-tls-secret", "tls"], {}, "'tls' is not NAMESPACE/NAME; write one such as"),
+        (["--default-tls-secret", "a/b/c"], {}, "is not NAMESPACE/NAME"),
+        (["--default-tls-secret", "a/B"], {}, "is not NAMESPACE/NAME"),
+        (["--tls-profile", "old"], {}, "'old' is unknown; write intermediate or modern"),
         (["--max-header-line", "1M"], {}, "--max-header-line is larger than --max-header-size"),
     ],
 )
