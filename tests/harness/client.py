@@ -84,7 +84,7 @@ class Connection:
         """Send all; False when the proxy does not take it any more."""
         try:
             async with asyncio.timeout(within):
-                await asyncio.get_running_loop().sock_sendall(self._sock, data)
+                await self._transmit(data)
         except ConnectionError:
             self.send_failed = True
             return False
@@ -100,7 +100,7 @@ class Connection:
         async with asyncio.timeout(within):
             while True:
                 try:
-                    data = self._sock.recv(most)
+                    data = self._receive(most)
                 except BlockingIOError:
                     await self._readable()
                 except ConnectionError:
@@ -108,6 +108,13 @@ class Connection:
                     return []
                 else:
                     return self._take(data)
+
+    async def _transmit(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._sock, data)
+
+    def _receive(self, most: int) -> bytes:
+        """What came; empty at the end. Raises BlockingIOError when nothing did."""
+        return self._sock.recv(most)
 
     async def _readable(self) -> None:
         """Wait without reading: a time-out in the same moment must not lose what was read."""
@@ -127,7 +134,7 @@ class Connection:
         """
         while self.ended == "open":
             try:
-                self._take(self._sock.recv(262144))
+                self._take(self._receive(262144))
             except BlockingIOError:
                 return
             except ConnectionError:

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from router.model import wire
@@ -43,9 +43,13 @@ class Edge:
         """Where clients connect."""
         return self.worker.address
 
-    async def open(self, *, http10: bool = False, receive_buffer: int = 0) -> Connection:
+    async def open(
+        self, methods: Iterable[str] = (), *, http10: bool = False, receive_buffer: int = 0
+    ) -> Connection:
         """A new client connection."""
-        return await Connection.open(self.address, http10=http10, receive_buffer=receive_buffer)
+        return await Connection.open(
+            self.address, methods, http10=http10, receive_buffer=receive_buffer
+        )
 
     async def clean(self) -> Reply:
         """A clean request on a fresh connection gets its own answer.

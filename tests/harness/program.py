@@ -169,14 +169,24 @@ def sample_backend(name: str) -> Iterator[int]:
         process.wait(PATIENCE)
 
 
-def ingress(name: str, host: str, service: str = "shop", path: str = "/") -> str:
-    """An Ingress as YAML."""
+def ingress(
+    name: str,
+    host: str,
+    service: str = "shop",
+    path: str = "/",
+    *,
+    tls: str = "",
+    annotations: Mapping[str, str] | None = None,
+) -> str:
+    """An Ingress as YAML; ``tls`` is the name of a Secret."""
+    termination = f"[{{hosts: [{host}], secretName: {tls}}}]" if tls else "[]"
     return f"""\
 apiVersion: networking.k8s.io/v1
 kind: Ingress
-metadata: {{name: {name}, namespace: test}}
+metadata: {{name: {name}, namespace: test, annotations: {json.dumps(annotations or {})}}}
 spec:
   ingressClassName: python
+  tls: {termination}
   rules:
     - host: {host}
       http:
@@ -199,6 +209,18 @@ spec:
     for port in ports:
         text += "---\n" + endpoint_slice(f"{name}-{port}", name, port, ready=ready)
     return text
+
+
+def tls_secret(name: str, certificate: bytes, key: bytes, **more: str) -> str:
+    """A Secret with certificate and key, as YAML."""
+    values = {"tls.crt": certificate.decode(), "tls.key": key.decode(), **more}
+    return f"""\
+apiVersion: v1
+kind: Secret
+metadata: {{name: {name}, namespace: test}}
+type: kubernetes.io/tls
+stringData: {json.dumps(values)}
+"""
 
 
 def endpoint_slice(name: str, service_name: str, port: int, *, ready: bool = True) -> str:

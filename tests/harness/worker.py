@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Self
 
+from msgspec.structs import replace
+
 from router.model import wire
 from router.model.limits import Limits
 from router.model.origin import Origin
@@ -31,6 +33,7 @@ from router.model.snapshot import (
     Snapshot,
 )
 from router.model.upstreams import Endpoint, EndpointSet, Upstream
+from tls.tickets import TicketSecret
 from tests.harness.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +100,10 @@ class Worker:
         limits: Limits | None = None,
         options: wire.Options = QUIET,
         stdout: int | IO[bytes] | None = None,
+        secret: TicketSecret | None = None,
+        openssl_usable: bool = False,
     ) -> None:
+        """With a ``secret`` for session tickets, the worker listens for TLS too."""
         self.messages: list[wire.FromWorker] = []
         """Everything that the worker said, Stats and LogLine too."""
         self.version = 0
@@ -107,23 +113,27 @@ class Worker:
         self._limits = limits or Limits()
         self._options = options
         self._stdout = stdout
+        self._secret = secret
+        self._openssl_usable = openssl_usable
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._listening: socket.socket | None = None
+        self._listening: list[socket.socket] = []
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        names = ("http",) if self._secret is None else ("http", "https")
+        listening = [socket.create_server(("127.0.0.1", 0), backlog=1024) for _ in names]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening, self._control = listening, ours
-        self.address: tuple[str, int] = listening.getsockname()[:2]
+        self.address: tuple[str, int] = listening[0].getsockname()[:2]
+        self.secure_address: tuple[str, int] = listening[-1].getsockname()[:2]
         command = [sys.executable, "-m", "router.worker", "--control-fd", str(theirs.fileno())]
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
-            pass_fds=(listening.fileno(), theirs.fileno()),
+            pass_fds=(*(sock.fileno() for sock in listening), theirs.fileno()),
             stdin=subprocess.DEVNULL,
             stdout=self._stdout if self._stdout is not None else self._output,
             stderr=self._errors,
@@ -131,8 +141,19 @@ class Worker:
         theirs.close()
         self._thread = threading.Thread(target=self._listen, name="control channel", daemon=True)
         self._thread.start()
-        sockets = (wire.ListenerSocket(fd=listening.fileno(), listener="http"),)
-        self.send(wire.Configure(sockets=sockets, limits=self._limits, options=self._options))
+        self.send(
+            wire.Configure(
+                sockets=tuple(
+                    wire.ListenerSocket(fd=sock.fileno(), listener=name)
+                    for sock, name in zip(listening, names, strict=True)
+                ),
+                limits=self._limits,
+                options=self._options,
+                openssl_usable=self._openssl_usable,
+            )
+        )
+        if self._secret is not None:
+            self.send(wire.Tickets(self._secret))
         self.heard(lambda message: isinstance(message, wire.Ready), "Ready")
         return self
 
@@ -143,12 +164,12 @@ class Worker:
             process.kill()
         process.wait(PATIENCE)
         assert self._control is not None
-        assert self._listening is not None
         assert self._thread is not None
         self._control.shutdown(socket.SHUT_RDWR)
         self._thread.join(PATIENCE)
         self._control.close()
-        self._listening.close()
+        for sock in self._listening:
+            sock.close()
         self._errors.close()
         self._output.close()
 
@@ -207,9 +228,19 @@ class Worker:
         published_port: int = 80,
     ) -> float:
         """Replace the whole table and wait until it is served."""
+        return self.load(snapshot(0, table, services, published_port))
+
+    def load(self, whole: Snapshot) -> float:
+        """The same with a snapshot, whose version becomes the next one."""
         self.version += 1
-        self.send(wire.Load(snapshot(self.version, table, services, published_port)))
+        self.send(wire.Load(replace(whole, version=self.version)))
         return self.acknowledged(self.version)
+
+    def apply(self, delta: Delta, *, wait: bool = True) -> float:
+        """Send a delta, whose versions become the right ones."""
+        base, self.version = self.version, self.version + 1
+        self.send(wire.Change(replace(delta, base=base, version=self.version)))
+        return self.acknowledged(self.version) if wait else 0.0
 
     def change(
         self,
@@ -219,20 +250,18 @@ class Worker:
         wait: bool = True,
     ) -> float:
         """Change hosts (None removes one) and endpoint sets by a delta."""
-        base, self.version = self.version, self.version + 1
         changed: dict[str, Host | None] = {}
         for pattern, paths in (table or {}).items():
             changed[pattern] = None if paths is None else hosts({pattern: paths})[pattern]
         delta = Delta(
-            base=base,
-            version=self.version,
+            base=0,
+            version=0,
             hosts={"default": changed} if changed else {},
             endpoints={
                 key(name): EndpointSet(tuple(found)) for name, found in (services or {}).items()
             },
         )
-        self.send(wire.Change(delta))
-        return self.acknowledged(self.version) if wait else 0.0
+        return self.apply(delta, wait=wait)
 
     def drain(self, *, accept: float, timeout: float) -> None:
         """Tell it to end in good order."""
