@@ -506,6 +506,7 @@ def ours(setting: Setting) -> Command:
             *("--manifests", str(manifests)),
             *("--bind", "127.0.0.1"),
             *("--http-port", str(setting.port)),
+            *("--https-port", "off"),
             *("--admin-port", str(setting.admin_port)),
             *("--access-log", str(setting.log)),
             *("--drain-accept", "0", "--drain-timeout", "1"),
