@@ -7,7 +7,6 @@ which Ingress and which of its paths took the request, and what failed.
 from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import msgspec
 
@@ -15,42 +14,11 @@ BATCH = 256
 """Records after which a batch is written without waiting for the timer."""
 
 
-class AccessRecord(NamedTuple):
-    """What is known when an exchange ends; bytes as received, times in seconds."""
-
-    at: float
-    """Wall clock (Unix time) of the end."""
-    remote_addr: str
-    authorization: bytes
-    method: bytes
-    host: bytes
-    target: bytes
-    minor: int
-    status: int
-    body_bytes_sent: int
-    request_length: int
-    request_time: float
-    referer: bytes
-    user_agent: bytes
-    request_id: bytes
-    namespace: str
-    ingress: str
-    service: str
-    route: str
-    upstream: str
-    upstream_addr: str
-    upstream_status: int
-    upstream_response_time: float
-    upstream_response_length: int
-    tries: int
-    fault: str
-    reason: str
-
-
-class _Line(msgspec.Struct, omit_defaults=True):
-    """The line as users see it; what is empty is left out."""
+class AccessRecord(msgspec.Struct, omit_defaults=True, gc=False):
+    """The line as users see it; what is empty is left out. Times are seconds, sizes bytes."""
 
     time: str
+    """End of the exchange (`AccessLog.time`)."""
     remote_addr: str
     request_method: str
     host: str
@@ -120,68 +88,13 @@ class AccessLog:
         records, self._pending = self._pending, []
         if not records:
             return
-        lines = self._encoder.encode_lines([self._line(record) for record in records])
-        if not self._write(lines):
+        if not self._write(self._encoder.encode_lines(records)):
             self.dropped += len(records)
 
-    def _line(self, record: AccessRecord) -> _Line:
-        second = int(record.at)
+    def time(self, at: float) -> str:
+        """Unix time as RFC 3339 in UTC, with milliseconds."""
+        second = int(at)
         if second != self._second:
             self._second = second
             self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        (
-            at,
-            remote_addr,
-            authorization,
-            method,
-            host,
-            target,
-            minor,
-            status,
-            body_bytes_sent,
-            request_length,
-            request_time,
-            referer,
-            user_agent,
-            request_id,
-            namespace,
-            ingress,
-            service,
-            route,
-            upstream,
-            upstream_addr,
-            upstream_status,
-            upstream_response_time,
-            upstream_response_length,
-            tries,
-            fault,
-            reason,
-        ) = record
-        return _Line(
-            f"{self._second_text}.{int((at - second) * 1000):03}Z",
-            remote_addr,
-            method.decode("latin-1"),
-            host.decode("latin-1"),
-            target.decode("latin-1"),
-            "HTTP/1.1" if minor else "HTTP/1.0",
-            status,
-            body_bytes_sent,
-            request_length,
-            int(request_time * 1e6) / 1e6,
-            request_id.decode("latin-1"),
-            remote_user(authorization) if authorization else "",
-            referer.decode("latin-1"),
-            user_agent.decode("latin-1"),
-            namespace,
-            ingress,
-            service,
-            route,
-            upstream,
-            upstream_addr,
-            upstream_status,
-            None if upstream_response_time < 0 else int(upstream_response_time * 1e6) / 1e6,
-            None if upstream_response_length < 0 else upstream_response_length,
-            tries,
-            fault,
-            reason,
-        )
+        return f"{self._second_text}.{int((at - second) * 1000):03}Z"

@@ -6,7 +6,7 @@ Both sides call it; it never waits.
 
 from typing import Protocol
 
-from router.accesslog import AccessRecord
+from router.accesslog import AccessLog, AccessRecord, remote_user
 from router.forward.request import Forwarding, upstream_head
 from router.forward.response import (
     BY_CHUNKS,
@@ -43,7 +43,6 @@ from router.match.paths import PathRefused, canonical_path
 from router.model.snapshot import HostSetName
 from router.pool import PooledConnection, Target, UpstreamPool
 from router.runtime import BoundRoute, Runtime
-from router.server_names import ServerNames
 from tls.policy import TlsPolicy
 
 KEPT_BODY = 65536
@@ -227,8 +226,7 @@ class Exchange:
             if host is None:
                 return BAD_HOST
             routes = table.find_host(host)
-        names = self._rt.server_names_for(self._client.hosts)
-        fault = self._check_policy(names, raw) if names.guarded else None
+        fault = self._check_policy(raw) if self._rt.guarded else None
         if fault is MISDIRECTED:
             return fault
         route = routes.find(path.match) if routes is not None else None
@@ -244,12 +242,13 @@ class Exchange:
         self._pool = route.pool()
         return None if self._pool is not None else NO_ENDPOINT
 
-    def _check_policy(self, names: ServerNames, raw: bytes | None) -> Fault | None:
+    def _check_policy(self, raw: bytes | None) -> Fault | None:
         """The host asked for must be under the policy that this connection was opened under.
 
         RFC 9110 15.5.20: a connection may be used for other hosts than the one it was opened for,
         but not to get around their client certificates or versions.
         """
+        names = self._rt.server_names_for(self._client.hosts)
         host = self._rt.host_name(raw) if raw is not None else b""
         wanted = names.policy_for(host.decode("ascii") if host else "")
         policy = self._client.policy
@@ -726,42 +725,45 @@ class Exchange:
         fault = self._fault
         if fault is not None:
             rt.counters.fault(fault.code)
-        if rt.access_log is not None:
-            rt.access_log.add(self._record(seconds))
+        log = rt.access_log
+        if log is not None:
+            log.add(self._record(log, seconds))
 
-    def _record(self, seconds: float) -> AccessRecord:
+    def _record(self, log: AccessLog, seconds: float) -> AccessRecord:
         head = self._head
-        rt = self._rt
-        label = rt.no_route.label if self.route is None else self.route.counters.label
+        route = self.route
+        pool = self._pool
+        target = self._target
         fault = self._fault
         response = self._response
         reason = self._reason
         if fault is not None and not reason and fault.side is not Side.CLIENT:
             reason = fault.sentence
+        label = self._rt.no_route.label if route is None else route.counters.label
         return AccessRecord(
-            rt.wall_clock(),
+            log.time(self._rt.wall_clock()),
             self._client.forwarding.client(head),
-            head.authorization,
-            head.method,
-            head.host_field or b"",
-            head.target,
-            head.minor,
+            head.method.decode("latin-1"),
+            (head.host_field or b"").decode("latin-1"),
+            head.target.decode("latin-1"),
+            "HTTP/1.1" if head.minor else "HTTP/1.0",
             self._status,
             self._sent,
             head.size + self.bytes_received,
-            seconds,
-            head.referer,
-            head.user_agent,
-            self._request_id,
+            int(seconds * 1e6) / 1e6,
+            self._request_id.decode("latin-1"),
+            remote_user(head.authorization) if head.authorization else "",
+            head.referer.decode("latin-1"),
+            head.user_agent.decode("latin-1"),
             label.namespace,
             label.ingress,
             label.service,
-            "" if self.route is None else self.route.route.written,
-            "" if self._pool is None else self._pool.upstream.key,
-            "" if self._target is None else self._target.name,
+            "" if route is None else route.route.written,
+            "" if pool is None else pool.upstream.key,
+            "" if target is None else target.name,
             0 if response is None else response.status,
-            self._upstream_seconds,
-            -1 if response is None else self._sent,
+            None if response is None else int(self._upstream_seconds * 1e6) / 1e6,
+            None if response is None else self._sent,
             self._attempts.tries,
             "" if fault is None else fault.code,
             reason,

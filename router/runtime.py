@@ -110,6 +110,7 @@ class Runtime:
         "counters",
         "date_line",
         "draining",
+        "guarded",
         "limits",
         "no_route",
         "now",
@@ -176,6 +177,8 @@ class Runtime:
         self.snapshot = Snapshot()
         self.table: Table[BoundRoute] = Table.of(self.snapshot, self._bind)
         self.server_names: dict[HostSetName, ServerNames] = {}
+        self.guarded = False
+        """Whether a request's host must be checked against the policy of its connection."""
 
     def load(self, snapshot: Snapshot) -> None:
         """Serve this snapshot from now on; pools and counters that still have a use live on."""
@@ -186,6 +189,7 @@ class Runtime:
         self.snapshot = snapshot
         self.table = Table.of(snapshot, self._bind)
         self.server_names = {name: ServerNames.of(snapshot, name) for name in snapshot.server_names}
+        self.guarded = any(names.guarded for names in self.server_names.values())
 
     def change(self, delta: Delta) -> bool:
         """Apply a delta; False when it does not fit the version that is served."""
@@ -204,6 +208,7 @@ class Runtime:
             for name, changes in delta.server_names.items():
                 names[name] = self.server_names_for(name).changed(changes, snapshot, name)
             self.server_names = names
+            self.guarded = any(changed.guarded for changed in names.values())
         return True
 
     def server_names_for(self, name: HostSetName) -> ServerNames:

@@ -14,6 +14,7 @@ class RequestHead:
         "expects_continue",
         "forwarding",
         "grpc",
+        "has_body",
         "host_field",
         "keep_alive",
         "method",
@@ -50,6 +51,8 @@ class RequestHead:
         self.content_length = -1
         """Bytes of the body; -1 when there is no Content-Length."""
         self.chunked = False
+        self.has_body = False
+        """Whether body bytes follow the head (RFC 9112 6)."""
         self.keep_alive = minor == 1
         """What the client wants (RFC 9112 9.3)."""
         self.closes = False
@@ -71,11 +74,6 @@ class RequestHead:
         self.authorization = b""
         self.websocket_key = b""
         self.websocket_version = b""
-
-    @property
-    def has_body(self) -> bool:
-        """Whether body bytes follow the head (RFC 9112 6)."""
-        return self.chunked or self.content_length > 0
 
 
 class ResponseHead:

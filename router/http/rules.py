@@ -264,6 +264,7 @@ def _set_query(head: RequestHead, query: bytes) -> Fault | None:
 
 def check_request(head: RequestHead) -> Fault | None:
     """Rules that need the whole head."""
+    head.has_body = head.chunked or head.content_length > 0
     if head.method in (b"CONNECT", b"TRACE"):
         return METHOD_NOT_ALLOWED  # RFC 9110 9.3.6, 9.3.8: we are no forward proxy
     if head.host_field is None and head.minor == 1:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
-from router.accesslog import AccessRecord
+from router.accesslog import AccessLog, AccessRecord
 from router.exchange import Dialler, Exchange, UpstreamSide
 from router.forward.certificate import (
     NO_CERTIFICATE,
@@ -90,6 +90,7 @@ class ClientConnection(asyncio.Protocol):
         self._tunnel: Tunnel | None = None
         self._opened = 0.0
         self._requests = 0
+        self._head_began = False
         self._certificate: bytes | None = None
         self._reading = True
         self._paused = False
@@ -173,13 +174,14 @@ class ClientConnection(asyncio.Protocol):
                 self._transport.abort()
             return
         decoder = self._decoder
-        if self._exchange is None and not decoder.in_head:
+        if not self._head_began and self._exchange is None:
+            self._head_began = True
             self.deadline = self._rt.now + self._rt.limits.header_timeout
         try:
             decoder.receive(data)
         except Exception as error:
             self._broke(error)
-        if decoder.held > BUFFER and self._exchange is not None:
+        if self._exchange is not None and decoder.held > BUFFER:
             self.pause_reading()
 
     def eof_received(self) -> bool:
@@ -221,10 +223,13 @@ class ClientConnection(asyncio.Protocol):
     def request_head(self, head: RequestHead) -> None:
         exchange = self._exchange = Exchange(self, self._dialler, self._rt, head)
         self._requests += 1
+        self._head_began = False
         if head.has_body:
             self._window_start = self._last_read = self._rt.now
             self._window_bytes = 0
-        self._wait_for_body()
+            self._wait_for_body()
+        else:
+            self.deadline = NEVER
         exchange.start()
 
     def request_body(self, piece: bytes) -> None:
@@ -305,6 +310,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = self._rt.now + self._rt.limits.keepalive_timeout
         self._decoder.next()
         if self._exchange is None and self._decoder.in_head:
+            self._head_began = True
             self.deadline = self._rt.now + self._rt.limits.header_timeout
 
     def exchange_cut(self, *, reset: bool) -> None:
@@ -466,8 +472,9 @@ class ClientConnection(asyncio.Protocol):
             )
         rt.counters.fault(fault.code)
         rt.no_route.count(fault.status, 0.0, 0, 0)
-        if rt.access_log is not None:
-            rt.access_log.add(_refused_record(rt.wall_clock(), self.forwarding, fault))
+        log = rt.access_log
+        if log is not None:
+            log.add(_refused_record(log, rt.wall_clock(), self.forwarding, fault))
         self._end(unread=True)
 
     def _end(self, *, unread: bool) -> None:
@@ -498,32 +505,23 @@ def _plain(peer: str) -> str:
     return peer[7:] if peer.startswith("::ffff:") and "." in peer else peer
 
 
-def _refused_record(at: float, forwarding: Forwarding, fault: Fault) -> AccessRecord:
+def _refused_record(
+    log: AccessLog, at: float, forwarding: Forwarding, fault: Fault
+) -> AccessRecord:
+    """What never became an exchange: only who it was, and what was wrong."""
     return AccessRecord(
-        at=at,
+        time=log.time(at),
         remote_addr=forwarding.peer,
-        authorization=b"",
-        method=b"",
-        host=b"",
-        target=b"",
-        minor=1,
+        request_method="",
+        host="",
+        request_uri="",
+        server_protocol="",
         status=fault.status,
         body_bytes_sent=0,
         request_length=0,
         request_time=0.0,
-        referer=b"",
-        user_agent=b"",
-        request_id=b"",
-        namespace="",
-        ingress="",
-        service="",
-        route="",
-        upstream="",
-        upstream_addr="",
-        upstream_status=0,
-        upstream_response_time=-1.0,
-        upstream_response_length=-1,
-        tries=0,
+        req_id="",
+        upstream_tries=0,
         fault=fault.code,
         reason=fault.sentence,
     )
