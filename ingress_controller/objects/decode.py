@@ -93,6 +93,7 @@ def decode(document: object) -> KubernetesObject | Undecodable | None:
         if _NAME.fullmatch(value) is None and not (value == "" and kind == "IngressClass"):
             return _bad_name(key, field, value, metadata)
     located = {**document, "metadata": {**metadata, "namespace": key.namespace}}
+    located.pop("kept", None)  # ours, and no field of any document
     try:
         return msgspec.convert(located, cls)
     except msgspec.ValidationError as problem:

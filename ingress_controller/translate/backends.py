@@ -13,8 +13,11 @@ from ingress_controller.objects.service import ServicePort
 from ingress_controller.store import Name, Store
 from ingress_controller.translate.ingress import BackendReference
 from ingress_controller.translate.options import Options
+from ingress_controller.translate.secrets import Secrets
 from ingress_controller.translate.services import Resolution, resolve
 from router.model.upstreams import Upstream, UpstreamKey
+from tls.certificate import CertificatePair
+from tls.policy import Authorities
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -25,6 +28,9 @@ class Target(msgspec.Struct, frozen=True, gc=False):
 
     upstream: Upstream
     port: ServicePort
+    authorities: Authorities | None = None
+    """What the upstream's profile names, and the next."""
+    client: CertificatePair | None = None
 
 
 class BackendChanges(NamedTuple):
@@ -36,6 +42,8 @@ class BackendChanges(NamedTuple):
     """Upstreams that are new, different, or (None) no longer in use."""
     services: set[Name]
     """Services whose upstreams are among them."""
+    targets: set[UpstreamKey]
+    """Upstreams whose target is another, or none."""
 
 
 class Backends:
@@ -44,22 +52,26 @@ class Backends:
     __slots__ = (
         "_asked",
         "_namesakes",
+        "_of_secret",
         "_of_service",
         "_of_upstream",
         "_options",
         "_resolutions",
+        "_secrets",
         "_store",
         "_users",
         "targets",
         "targets_of",
     )
 
-    def __init__(self, store: Store, options: Options) -> None:
+    def __init__(self, store: Store, secrets: Secrets, options: Options) -> None:
         self._store = store
+        self._secrets = secrets
         self._options = options
         self._resolutions: dict[BackendReference, Resolution] = {}
         self._users: dict[BackendReference, set[Name]] = {}
         self._of_service: dict[Name, set[BackendReference]] = {}
+        self._of_secret: dict[Name, set[BackendReference]] = {}
         self._of_upstream: dict[UpstreamKey, set[BackendReference]] = {}
         self._namesakes: dict[str, set[Name]] = {}
         """Services that are referred to, by their name alone."""
@@ -86,6 +98,9 @@ class Backends:
                 service = Name(reference.namespace, reference.service)
                 self._of_service.setdefault(service, set()).add(reference)
                 self._namesakes.setdefault(reference.service, set()).add(service)
+                if reference.wish.secret:
+                    secret = Name(reference.namespace, reference.wish.secret)
+                    self._of_secret.setdefault(secret, set()).add(reference)
                 self._asked.add(reference)
             else:
                 users.add(ingress)
@@ -98,9 +113,13 @@ class Backends:
                 if namesake not in self._store.services:
                     self._asked.update(self._of_service[namesake])
 
+    def secret_changed(self, secret: Name) -> None:
+        """A Secret is new, different or gone."""
+        self._asked.update(self._of_secret.get(secret, ()))
+
     def settle(self) -> BackendChanges:
         """Resolves what was asked about; answers what leads elsewhere than before."""
-        changes = BackendChanges(set(), {}, set())
+        changes = BackendChanges(set(), {}, set(), set())
         touched: set[UpstreamKey] = set()
         for reference in self._asked:
             before = self._resolutions.get(reference)
@@ -131,23 +150,29 @@ class Backends:
             _forget(self._of_service, service, reference)
             if service not in self._of_service:
                 _forget(self._namesakes, service.name, service)
+            if reference.wish.secret:
+                secret = Name(reference.namespace, reference.wish.secret)
+                _forget(self._of_secret, secret, reference)
             return None
         found = self._store.services.get(service)
         elsewhere: Collection[str] = ()
         if found is None:
             elsewhere = self._store.namespaces_of_service.get(service.name, ())
-        return resolve(reference, found, elsewhere, self._options)
+        return resolve(reference, found, elsewhere, self._secrets, self._options)
 
     def _retarget(self, key: UpstreamKey, changes: BackendChanges) -> None:
         before = self.targets.get(key)
         references = self._of_upstream[key]
         if references:
-            # All of them resolve to one port: any says which.
-            resolution = self._resolutions[next(iter(references))]
-            upstream, port = resolution.upstream, resolution.port
-            if upstream is None or port is None or before == Target(upstream, port):
+            # All of them resolve to one port, spoken to in one way: any says which.
+            found = self._resolutions[min(references, key=_secret_of)]
+            upstream, port = found.upstream, found.port
+            if upstream is None or port is None:
                 return
-            self.targets[key] = Target(upstream, port)
+            target = Target(upstream, port, found.authorities, found.client)
+            if before == target:
+                return
+            self.targets[key] = target
             service = Name(upstream.namespace, upstream.service)
             self.targets_of.setdefault(service, set()).add(key)
             if before is None or before.upstream != upstream:
@@ -162,6 +187,11 @@ class Backends:
             del self._of_upstream[key]
             return
         changes.services.add(service)
+        changes.targets.add(key)
+
+
+def _secret_of(reference: BackendReference) -> str:
+    return reference.wish.secret
 
 
 def _forget(index: dict[K, set[V]], key: K, value: V) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from ingress_controller.objects.meta import AgeKey, ObjectKey, quoted
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
-from router.model.snapshot import Host, HostPattern, PathKind, Route
+from router.model.snapshot import Host, HostPattern, PathCondition, PathKind, Route
 
 
 class HostShare(msgspec.Struct, frozen=True, gc=False):
@@ -25,6 +25,8 @@ class HostShare(msgspec.Struct, frozen=True, gc=False):
     age: AgeKey
     routes: tuple[Route, ...]
     default: Route | None
+    challenges: frozenset[PathCondition] = frozenset()
+    """Paths that cert-manager made for an ACME challenge."""
 
 
 class MergedHost(NamedTuple):

@@ -9,6 +9,7 @@ How the parts of `networking.k8s.io/v1` are read here:
   Ingress without rules it takes every host that nobody claims.
 * A backend that cannot be served still claims its path and answers 503: were the path left out,
   its requests would reach another backend.
+* What annotations and ``spec.tls`` say is read by `annotations` and `tls_entries`.
 * A path or a host that is no valid one claims nothing; the rest of the Ingress lives.
 """
 
@@ -19,8 +20,10 @@ import msgspec
 from ingress_controller.objects.ingress import Backend, HTTPPath, Ingress, Rule
 from ingress_controller.objects.meta import AgeKey, ObjectKey, age_key, quoted
 from ingress_controller.store import key_of
-from ingress_controller.translate import annotations
+from ingress_controller.translate.annotations import BackendWish, IngressSettings, read_settings
+from ingress_controller.translate.annotations.unused import SOLVER_LABEL
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode, Severity
+from ingress_controller.translate.tls_entries import TlsEntry, read_tls
 from router.match.hosts import HostRefused, host_pattern
 from router.match.paths import PathRefused, path_condition
 from router.model.origin import Origin
@@ -51,6 +54,7 @@ class BackendReference(msgspec.Struct, frozen=True, gc=False):
     service: str
     port_name: str
     port_number: int
+    wish: BackendWish = BackendWish()
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
@@ -72,29 +76,46 @@ class IngressReading(msgspec.Struct, frozen=True, gc=False):
     """For the hosts in ``claims``; an Ingress without rules claims the empty pattern."""
     references: frozenset[BackendReference]
     diagnostics: tuple[Diagnostic, ...]
+    settings: IngressSettings = IngressSettings()
+    tls: dict[HostPattern, tuple[TlsEntry, ...]] = {}
+    """What ``spec.tls`` says of each host, whether a rule names it or not."""
+    solver: bool = False
+    """cert-manager made it for an ACME challenge."""
 
 
-def read_ingress(ingress: Ingress) -> IngressReading:
-    """What an Ingress that is ours asks for."""
-    return _Reader(ingress).reading()
+def read_ingress(ingress: Ingress, *, https: bool) -> IngressReading:
+    """What an Ingress that is ours asks for; ``https``: we serve HTTPS."""
+    return _Reader(ingress, https=https).reading()
 
 
 class _Reader:
     """Reads one Ingress; holds what has been found so far."""
 
-    __slots__ = ("_claims", "_diagnostics", "_ingress", "_key", "_references")
+    __slots__ = (
+        "_claims",
+        "_diagnostics",
+        "_https",
+        "_ingress",
+        "_key",
+        "_references",
+        "_settings",
+    )
 
-    def __init__(self, ingress: Ingress) -> None:
+    def __init__(self, ingress: Ingress, *, https: bool) -> None:
         self._ingress = ingress
+        self._https = https
         self._key: ObjectKey = key_of(ingress)
         self._claims: dict[HostPattern, list[Claim]] = {}
         self._references: set[BackendReference] = set()
         self._diagnostics: list[Diagnostic] = []
+        self._settings = IngressSettings()
 
     def reading(self) -> IngressReading:
         spec = self._ingress.spec
         default = None
+        tls: dict[HostPattern, tuple[TlsEntry, ...]] = {}
         if not self._too_large():
+            self._settings, found = read_settings(self._key, self._ingress.metadata)
             if spec.default_backend is not None:
                 origin = self._origin(spec.default_backend)
                 backend = self._backend(spec.default_backend, origin)
@@ -105,15 +126,21 @@ class _Reader:
                 self._say_empty()
             for index, rule in enumerate(spec.rules):
                 self._rule(index, rule)
-            if spec.tls:
+            if spec.tls and not self._https:
                 self._say_tls()
-            self._diagnostics += annotations.unused(self._key, self._ingress.metadata)
+            elif spec.tls:
+                tls, faults = read_tls(self._key, spec.tls, self._claims)
+                self._diagnostics += faults
+            self._diagnostics += found
         return IngressReading(
             age=age_key(self._ingress.metadata),
             claims={host: tuple(claims) for host, claims in self._claims.items()},
             default=default,
             references=frozenset(self._references),
             diagnostics=tuple(self._diagnostics),
+            settings=self._settings,
+            tls=tls,
+            solver=SOLVER_LABEL in self._ingress.metadata.labels,
         )
 
     def _rule(self, index: int, rule: Rule) -> None:
@@ -203,7 +230,11 @@ class _Reader:
             port = service.port
             if bool(port.name) != bool(port.number):
                 reference = BackendReference(
-                    self._key.namespace, service.name, port.name, port.number
+                    self._key.namespace,
+                    service.name,
+                    port.name,
+                    port.number,
+                    self._settings.backend,
                 )
                 self._references.add(reference)
                 return reference
@@ -270,9 +301,9 @@ class _Reader:
             DiagnosticCode.TLS_UNUSED,
             "hint",
             "spec.tls",
-            "HTTPS is not served by this version",
+            "HTTPS is not served",
             "the hosts are served over plain HTTP only, without a redirect",
-            "put something that ends TLS in front, or wait for a version that does",
+            "start with --https-port, or put something that ends TLS in front",
         )
 
     def _say(

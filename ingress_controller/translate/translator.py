@@ -4,10 +4,12 @@ A change of an Ingress reads that Ingress, and merges the hosts that it claims o
 of a Service asks anew about the references to it. A change of a slice reads that slice and merges
 the endpoint sets of its Service; no route is looked at. A change of an IngressClass, which is
 rare, asks anew about every Ingress's class, and reads only those that are ours now and were not.
+A change of a Secret decides anew about the hosts and backends that look at it; routes are merged
+again only where the decision says something else of them.
 """
 
-from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator
+from typing import Literal, NamedTuple
 
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.objects.service import Service, ServicePort
@@ -20,14 +22,26 @@ from ingress_controller.store import (
     key_of,
     service_of,
 )
+from ingress_controller.translate import materials
 from ingress_controller.translate.backends import Backends
+from ingress_controller.translate.certificates import CertificateSource
 from ingress_controller.translate.classes import Classes, Selection
 from ingress_controller.translate.conflicts import HostShare, merge
 from ingress_controller.translate.diagnostics import Diagnostic, order
 from ingress_controller.translate.endpoint_sets import EndpointSets
-from ingress_controller.translate.ingress import Claim, IngressReading, backend_field, read_ingress
+from ingress_controller.translate.https import HostTls
+from ingress_controller.translate.ingress import (
+    ROOT,
+    Claim,
+    IngressReading,
+    backend_field,
+    read_ingress,
+)
 from ingress_controller.translate.options import Options
+from ingress_controller.translate.secrets import Secrets
+from ingress_controller.translate.server_names import ServerNames
 from ingress_controller.translate.services import Problem
+from ingress_controller.translate.verdicts import Claimant, PassthroughTo, is_challenge, secured
 from router.match.hosts import host_pattern
 from router.model.origin import Origin
 from router.model.snapshot import (
@@ -42,7 +56,7 @@ from router.model.snapshot import (
 )
 from router.model.upstreams import EndpointSet, Upstream, UpstreamKey
 
-LISTENER = "http"
+LISTENER, HTTPS_LISTENER = "http", "https"
 HOST_SET = "default"
 
 _UNREAD = Selection(ours=False)
@@ -82,7 +96,13 @@ class Translator:
         self._classes = Classes({}, options)
         self._selections: dict[Name, Selection] = {}
         self._readings: dict[Name, IngressReading] = {}
-        self._backends = Backends(self._store, options)
+        self._secrets = Secrets(self._store)
+        self._certificates = materials.certificates()
+        self._authorities = materials.authorities()
+        self._server_names = ServerNames(
+            self._secrets, options, self._certificates, self._authorities
+        )
+        self._backends = Backends(self._store, self._secrets, options)
         self._endpoint_sets = EndpointSets(self._store, self._backends, options)
         self._shares: dict[HostPattern, dict[Name, HostShare]] = {}
         self._claimed: dict[Name, tuple[HostPattern, ...]] = {}
@@ -107,8 +127,12 @@ class Translator:
         hosts: set[HostPattern] = set()
         for name in ingresses | settled.ingresses:
             hosts |= self._share(name)
+            self._server_names.concern(name, self._concerns(name))
+        tls = self._server_names.settle()
+        for about in tls.objects:
+            self._note(("tls", *about), self._server_names.diagnostics(about))
         changed_hosts: dict[HostPattern, Host | None] = {}
-        for pattern in hosts:
+        for pattern in hosts | tls.judged:
             self._merge(pattern, changed_hosts)
         endpoints: dict[UpstreamKey, EndpointSet | None] = {}
         for service in services | settled.services:
@@ -120,29 +144,38 @@ class Translator:
                 self._endpoint_sets.drop(key, endpoints)
             else:
                 self._upstreams[key] = upstream
-        if not (changed_hosts or settled.upstreams or endpoints):
-            return None
-        base, self._version = self._version, self._version + 1
-        self._snapshot = None
-        return Delta(
-            base=base,
-            version=self._version,
+        for key in settled.targets:
+            self._use_materials(key)
+        delta = Delta(
+            base=self._version,
+            version=self._version + 1,
             hosts={HOST_SET: changed_hosts} if changed_hosts else {},
             upstreams=settled.upstreams,
             endpoints=endpoints,
+            server_names={HOST_SET: tls.server_names} if tls.server_names else {},
+            certificates=self._certificates.settle(),
+            authorities=self._authorities.settle(),
         )
+        if delta == Delta(self._version, self._version + 1):
+            return None
+        self._version = delta.version
+        self._snapshot = None
+        return delta
 
     @property
     def snapshot(self) -> Snapshot:
         """The complete snapshot of the current version; it shares all values with the memos."""
         if self._snapshot is None:
-            port = self._options.http_port
+            served = self._server_names.current
             self._snapshot = Snapshot(
                 version=self._version,
-                listeners={LISTENER: Listener(LISTENER, "http", port, HOST_SET)},
+                listeners=_listeners(self._options),
                 hosts={HOST_SET: self._hosts.copy()},
                 upstreams=self._upstreams.copy(),
                 endpoints=self._endpoint_sets.current.copy(),
+                server_names={HOST_SET: served.copy()} if served else {},
+                certificates=self._certificates.current.copy(),
+                authorities=self._authorities.current.copy(),
             )
         return self._snapshot
 
@@ -184,6 +217,14 @@ class Translator:
             for finding in self._selections[name].diagnostics
         )
 
+    def host_tls(self, pattern: HostPattern) -> HostTls | None:
+        """What was decided about TLS for a host; None when no Ingress of ours names it."""
+        return self._server_names.decided(pattern)
+
+    def presented_certificates(self) -> Iterator[tuple[HostPattern, CertificateSource]]:
+        """Every host, with each Secret whose certificate answers for it."""
+        yield from self._server_names.presented()
+
     def upstream_view(self, key: UpstreamKey) -> UpstreamView | None:
         """What stands behind an upstream; None when there is none of that key."""
         target = self._backends.targets.get(key)
@@ -224,6 +265,12 @@ class Translator:
             elif change.key.kind == "Endpoints":
                 self._endpoint_sets.forget_endpoints(name)
                 services.add(name)
+            elif change.key.kind in ("Secret", "ConfigMap"):
+                if change.object is None:
+                    self._secrets.forget(change.key)
+                if change.key.kind == "Secret":
+                    self._backends.secret_changed(name)
+                self._server_names.object_changed(change.key)
         if classes_changed:
             self._classes = Classes(self._store.classes, self._options)
             self._note(("classes",), self._classes.diagnostics)
@@ -247,7 +294,7 @@ class Translator:
         else:
             self._selections[name] = selection
             if selection.ours:
-                after = self._readings[name] = read_ingress(ingress)
+                after = self._readings[name] = read_ingress(ingress, https=self._options.https)
         self._backends.refer(
             name,
             before.references if before is not None else (),
@@ -266,16 +313,25 @@ class Translator:
             self._note(("backends", *name), ())
             return set(before)
         found: list[Diagnostic] = []
-        default = self._route(reading.default, found) if reading.default is not None else None
+        closed = reading.settings.closed
+        default = None
+        if reading.default is not None:
+            default = self._route(reading.default, closed, found)
         for pattern, claims in reading.claims.items():
-            routes = tuple([self._route(claim, found) for claim in claims])
-            self._shares.setdefault(pattern, {})[name] = HostShare(reading.age, routes, default)
+            routes = tuple([self._route(claim, closed, found) for claim in claims])
+            challenges = frozenset(
+                claim.path
+                for claim in claims
+                if is_challenge(claim.path) and self._is_solver(reading, claim)
+            )
+            share = HostShare(reading.age, routes, default, challenges)
+            self._shares.setdefault(pattern, {})[name] = share
         self._claimed[name] = tuple(reading.claims)
         self._note(("backends", *name), tuple(found))
         return {*before, *reading.claims}
 
-    def _route(self, claim: Claim, found: list[Diagnostic]) -> Route:
-        """A claim with its backend resolved."""
+    def _route(self, claim: Claim, closed: str, found: list[Diagnostic]) -> Route:
+        """A claim with its backend resolved; ``closed`` says why it must not be served."""
         action: Forward | Answer
         if isinstance(claim.backend, Answer):
             action = claim.backend
@@ -284,10 +340,59 @@ class Translator:
             action = resolution.action
             if resolution.problem is not None:
                 found.append(_about_backend(claim.origin, resolution.problem))
+        if closed:
+            action = Answer(503, closed)
         return Route(claim.path, claim.written, action, claim.origin)
 
+    def _is_solver(self, reading: IngressReading, claim: Claim) -> bool:
+        """Whether cert-manager made this path, in an Ingress of its own or in the user's."""
+        if reading.solver or isinstance(claim.backend, Answer):
+            return reading.solver
+        return self._backends.resolution(claim.backend).solver
+
+    def _concerns(self, name: Name) -> dict[HostPattern, Claimant]:
+        """What an Ingress has to do with TLS, by host."""
+        reading = self._readings.get(name)
+        if reading is None:
+            return {}
+        passes = reading.settings.passthrough and self._options.https
+        return {
+            pattern: Claimant(
+                name,
+                reading.age,
+                pattern in reading.claims,
+                reading.settings,
+                reading.tls.get(pattern, ()),
+                self._passthrough(reading, pattern) if passes else None,
+            )
+            for pattern in {**reading.claims, **reading.tls}
+        }
+
+    def _passthrough(self, reading: IngressReading, pattern: HostPattern) -> PassthroughTo | None:
+        """Where connections for a host go, when nobody may look into them."""
+        claims = reading.claims.get(pattern, ())
+        whole = [claim for claim in claims if claim.path == ROOT]
+        whole += [claim for claim in claims if claim.path.value == "/"]
+        claim = whole[0] if whole else reading.default
+        if claim is None:
+            return None
+        if isinstance(claim.backend, Answer) or reading.settings.closed:
+            return PassthroughTo(None, claim.origin)
+        upstream = self._backends.resolution(claim.backend).upstream
+        return PassthroughTo(None if upstream is None else upstream.key, claim.origin)
+
+    def _use_materials(self, key: UpstreamKey) -> None:
+        """Keeps what an upstream's profile names in the snapshot for as long as it is there."""
+        target = self._backends.targets.get(key)
+        client = None if target is None else target.client
+        bundle = None if target is None else target.authorities
+        self._certificates.use(("upstream", key), () if client is None else (client,))
+        self._authorities.use(("upstream", key), () if bundle is None else (bundle,))
+
     def _merge(self, pattern: HostPattern, changed: dict[HostPattern, Host | None]) -> None:
-        shares = self._shares[pattern]
+        shares = self._shares.get(pattern)
+        if shares is None:
+            return  # named in spec.tls alone
         before = self._hosts.get(pattern)
         if not shares:
             del self._shares[pattern]
@@ -296,7 +401,9 @@ class Translator:
                 del self._hosts[pattern]
                 changed[pattern] = None
             return
-        host, found = merge(pattern, shares.values())
+        verdict = self._server_names.verdict
+        served = [secured(share, verdict(pattern, name)) for name, share in shares.items()]
+        host, found = merge(pattern, served)
         self._note(("host", pattern), found)
         if host != before:
             self._hosts[pattern] = changed[pattern] = host
@@ -311,12 +418,21 @@ class Translator:
         self._sorted = None
 
 
+def _listeners(options: Options) -> dict[str, Listener]:
+    """The ports that clients reach, all with the same hosts."""
+    names: tuple[Literal["http", "https"], ...] = ("http", "https") if options.https else ("http",)
+    ports = {"http": options.http_port, "https": options.https_port}
+    return {name: Listener(name, name, ports[name], HOST_SET, options.https_port) for name in names}
+
+
 def _about_backend(origin: Origin, problem: Problem) -> Diagnostic:
     return Diagnostic(
         code=problem.code,
         severity=problem.severity,
         object=ObjectKey(origin.kind, origin.namespace, origin.name),
-        field=backend_field(origin, problem.field),
+        field=problem.field
+        if problem.field.startswith("metadata.")
+        else backend_field(origin, problem.field),
         message=problem.message,
         consequence=problem.consequence,
         remedy=problem.remedy,

@@ -210,8 +210,8 @@ def test_a_harmless_external_name_is_served(name: str) -> None:
         pytest.param("kubernetes.io/h2c", "web", "protocol-degraded", id="h2c"),
         pytest.param("grpc", "web", "protocol-degraded", id="grpc"),
         pytest.param("redis", "web", "protocol-degraded", id="unknown"),
-        pytest.param("https", "503", "protocol-unsupported", id="https"),
-        pytest.param("kubernetes.io/wss", "503", "protocol-unsupported", id="wss"),
+        pytest.param("https", "web", None, id="https"),
+        pytest.param("kubernetes.io/wss", "web", None, id="wss"),
     ],
 )
 def test_the_protocol_is_taken_from_the_service_port(

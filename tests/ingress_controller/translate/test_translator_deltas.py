@@ -93,7 +93,11 @@ def test_a_changed_ingress_changes_its_hosts_alone(
     translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
-    monkeypatch.setattr(module, "read_ingress", lambda item: read.append(item) or original(item))
+    monkeypatch.setattr(
+        module,
+        "read_ingress",
+        lambda item, https: read.append(item) or original(item, https=https),
+    )
     delta = translator.update(put(ingress("b", f"rules: [{rule('c.test', path('Exact', '/'))}]")))
     assert names(delta) == ({"b.test", "c.test"}, set(), set())
     assert delta is not None

@@ -1,0 +1,64 @@
+"""What the annotations of one Ingress come to. Values only."""
+
+from typing import Literal
+
+import msgspec
+
+from router.model.upstreams import UpstreamProtocol
+from tls.policy import ClientCertificates, Profile
+
+PREFIX = "python-ingress.dev/"
+NGINX_PREFIX = "nginx.ingress.kubernetes.io/"
+
+AuthoritiesKind = Literal["Secret", "ConfigMap"]
+
+
+class ClientDemand(msgspec.Struct, frozen=True, gc=False):
+    """An Ingress wants clients of its hosts to show certificates."""
+
+    mode: ClientCertificates
+    kind: AuthoritiesKind = "Secret"
+    """Kind of the object, in the Ingress's namespace, whose ``ca.crt`` holds the authorities."""
+    name: str = ""
+    verify_depth: int | None = None
+    field: str = ""
+    """Where the authorities are named."""
+    problem: str = ""
+    """Why the demand cannot be met, whatever other objects say: the hosts are closed then."""
+
+
+class BackendWish(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """How an Ingress wants its backends to be spoken to."""
+
+    protocol: UpstreamProtocol | None = None
+    """None: as the Service's appProtocol says."""
+    secret: str = ""
+    """Of the Ingress's namespace; its ``ca.crt`` and its pair are used, where they are there."""
+    secret_field: str = ""
+    verify: bool = True
+    verify_depth: int | None = None
+    server_name: str = ""
+    """Empty: the name of the Service."""
+
+
+class IngressSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Typed values of all annotations; a default each where there is none."""
+
+    ssl_redirect: bool | None = None
+    """None: as the option says."""
+    force_ssl_redirect: bool = False
+    """Redirect hosts without TLS, too: something in front of us ends it."""
+    passthrough: bool = False
+    clients: ClientDemand | None = None
+    pass_client_certificate: bool = False
+    hsts: str | None = None
+    """Value of the field; empty sends none; None: as the option says."""
+    tls_profile: Profile | None = None
+    backend: BackendWish = BackendWish()
+    closed: str = ""
+    """Why all routes of the Ingress answer 503; empty when they do not."""
+
+
+def field_of(name: str) -> str:
+    """The field path of an annotation."""
+    return f"metadata.annotations[{name}]"

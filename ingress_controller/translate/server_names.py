@@ -1,0 +1,316 @@
+"""What answers a TLS handshake for each host: a memo of decisions, with what they depend on.
+
+A change of an Ingress decides anew about the hosts that it has to do with, a change of a Secret
+about those that looked at it. A wildcard's hosts are asked after it, as they may take its
+certificate.
+"""
+
+import heapq
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from ingress_controller.objects.meta import ObjectKey
+from ingress_controller.store import Name
+from ingress_controller.translate.certificates import (
+    MAX_LISTED,
+    CertificateSource,
+    HostFinding,
+    shown_time,
+)
+from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode, order
+from ingress_controller.translate.https import HostTls, decide
+from ingress_controller.translate.materials import Materials
+from ingress_controller.translate.options import Options
+from ingress_controller.translate.secrets import Secrets
+from ingress_controller.translate.verdicts import PLAIN, Claimant, Verdict
+from router.model.snapshot import HostPattern, ServerName, Terminate
+from tls.certificate import CertificateDigest, CertificatePair
+from tls.names import wildcard_of
+from tls.policy import Authorities, AuthoritiesDigest, TlsPolicy
+
+
+class ServerNameChanges(NamedTuple):
+    """What is different from before."""
+
+    server_names: dict[HostPattern, ServerName | None]
+    judged: set[HostPattern]
+    """Hosts whose routes may have to say something else about the scheme."""
+    objects: set[ObjectKey]
+    """Objects about which there may be something else to say."""
+
+
+class ServerNames:
+    """All hosts that an Ingress of ours has to do with."""
+
+    __slots__ = (
+        "_authorities",
+        "_below",
+        "_certificates",
+        "_claims",
+        "_decided",
+        "_dirty",
+        "_findings",
+        "_looking",
+        "_of_ingress",
+        "_options",
+        "_secrets",
+        "_touched",
+        "current",
+    )
+
+    def __init__(
+        self,
+        secrets: Secrets,
+        options: Options,
+        certificates: Materials[CertificateDigest, CertificatePair],
+        authorities: Materials[AuthoritiesDigest, Authorities],
+    ) -> None:
+        self._secrets = secrets
+        self._options = options
+        self._certificates = certificates
+        self._authorities = authorities
+        self._claims: dict[HostPattern, dict[Name, Claimant]] = {}
+        self._of_ingress: dict[Name, Mapping[HostPattern, Claimant]] = {}
+        self._below: dict[HostPattern, set[HostPattern]] = {}
+        """Wildcard → hosts that it would take."""
+        self._decided: dict[HostPattern, HostTls] = {}
+        self._looking: dict[ObjectKey, set[HostPattern]] = {}
+        self._findings: dict[ObjectKey, dict[HostFinding, set[HostPattern]]] = {}
+        self._touched: set[ObjectKey] = set()
+        self._dirty: set[HostPattern] = set()
+        self.current: dict[HostPattern, ServerName] = {}
+        if options.https:
+            self.current[""] = self._default_entry()
+            certificates.settle()
+
+    def concern(self, ingress: Name, claims: Mapping[HostPattern, Claimant]) -> None:
+        """An Ingress has to do with these hosts now, and with none that it had before."""
+        before = self._of_ingress.get(ingress, {})
+        for pattern in before:
+            if pattern not in claims:
+                del self._claims[pattern][ingress]
+                self._dirty.add(pattern)
+        for pattern, claimant in claims.items():
+            if before.get(pattern) != claimant:
+                self._claims.setdefault(pattern, {})[ingress] = claimant
+                self._dirty.add(pattern)
+        if claims:
+            self._of_ingress[ingress] = claims
+        else:
+            self._of_ingress.pop(ingress, None)
+
+    def object_changed(self, key: ObjectKey) -> None:
+        """A Secret or ConfigMap is new, different or gone."""
+        self._dirty |= self._looking.get(key, set())
+        if self._options.https and key == self._default_secret():
+            self._dirty.add("")
+
+    def settle(self) -> ServerNameChanges:
+        """Decides what has to be decided."""
+        changes = ServerNameChanges({}, set(), set())
+        # Wildcards first: what is below them looks at them.
+        for pattern in sorted(self._dirty, key=_is_precise):
+            if _is_precise(pattern):
+                break
+            if self._decide(pattern, changes):
+                self._dirty |= self._below.get(pattern, set())
+        for pattern in self._dirty:
+            if _is_precise(pattern):
+                self._decide(pattern, changes)
+        self._dirty.clear()
+        changes.objects.update(self._touched)
+        self._touched.clear()
+        return changes
+
+    def verdict(self, pattern: HostPattern, ingress: Name) -> Verdict:
+        """What becomes of an Ingress's routes of a host, as of the last `settle`."""
+        decided = self._decided.get(pattern)
+        return PLAIN if decided is None else decided.verdicts.get(ingress, PLAIN)
+
+    def decided(self, pattern: HostPattern) -> HostTls | None:
+        """What was decided for a host; None when no Ingress of ours has to do with it."""
+        return self._decided.get(pattern)
+
+    def presented(self) -> Iterable[tuple[HostPattern, CertificateSource]]:
+        """Every host with every Secret whose certificate answers for it."""
+        for pattern, decided in self._decided.items():
+            for source in decided.sources:
+                if source.used:
+                    yield pattern, source
+
+    def diagnostics(self, key: ObjectKey) -> tuple[Diagnostic, ...]:
+        """What there is to say about an object, the hosts joined."""
+        found = [
+            Diagnostic(
+                code=finding.code,
+                severity=finding.severity,
+                object=finding.object,
+                field=finding.field,
+                message=finding.message,
+                consequence=f"{finding.before}{_hosts(patterns)}{finding.after}",
+                remedy=finding.remedy,
+            )
+            for finding, patterns in self._findings.get(key, {}).items()
+        ]
+        if key == self._default_secret():
+            found += self._about_default(key)
+        return tuple(sorted(found, key=order))
+
+    def _decide(self, pattern: HostPattern, changes: ServerNameChanges) -> bool:
+        """Decides about a host; whether anything is different."""
+        before = self._decided.get(pattern)
+        claims = self._claims.get(pattern)
+        after = None
+        if claims:
+            claimants = sorted(claims.values(), key=lambda one: one.age)
+            wildcard = _wildcard_above(pattern)
+            above = None if wildcard is None else self._decided.get(wildcard)
+            if wildcard is not None:
+                self._below.setdefault(wildcard, set()).add(pattern)
+            after = self._decided[pattern] = decide(
+                pattern, claimants, above, self._secrets, self._options
+            )
+        else:
+            self._forget(pattern)
+        if pattern == "" and self._options.https:
+            self._replace(pattern, self._default_entry(after), changes)
+        elif before != after:
+            self._replace(pattern, None if after is None else after.server_name, changes)
+        if before == after:
+            return False
+        self._certificates.use(("host", pattern), after.pairs if after is not None else ())
+        bundle = None if after is None else after.authorities
+        self._authorities.use(("host", pattern), () if bundle is None else (bundle,))
+        self._index(pattern, before, after)
+        if (before.verdicts if before else {}) != (after.verdicts if after else {}):
+            changes.judged.add(pattern)
+        return True
+
+    def _forget(self, pattern: HostPattern) -> None:
+        """No Ingress has to do with the host any more."""
+        self._claims.pop(pattern, None)
+        self._decided.pop(pattern, None)
+        wildcard = _wildcard_above(pattern)
+        if wildcard is not None and wildcard in self._below:
+            self._below[wildcard].discard(pattern)
+            if not self._below[wildcard]:
+                del self._below[wildcard]
+
+    def _replace(
+        self, pattern: HostPattern, entry: ServerName | None, changes: ServerNameChanges
+    ) -> None:
+        if self.current.get(pattern) == entry:
+            return
+        if entry is None:
+            del self.current[pattern]
+        else:
+            self.current[pattern] = entry
+        changes.server_names[pattern] = entry
+
+    def _index(self, pattern: HostPattern, before: HostTls | None, after: HostTls | None) -> None:
+        """Keeps what looks at what, and what there is to say, up to date."""
+        looked, looks = (each.looked_at if each else frozenset() for each in (before, after))
+        for key in looked - looks:
+            self._looking[key].discard(pattern)
+            if not self._looking[key]:
+                del self._looking[key]
+        for key in looks - looked:
+            self._looking.setdefault(key, set()).add(pattern)
+        said, says = (dict.fromkeys(each.findings if each else ()) for each in (before, after))
+        for finding in said:
+            if finding not in says:
+                about = self._findings[finding.object]
+                about[finding].discard(pattern)
+                if not about[finding]:
+                    del about[finding]
+                    if not about:
+                        del self._findings[finding.object]
+                self._touched.add(finding.object)
+        for finding in says:
+            if finding not in said:
+                about = self._findings.setdefault(finding.object, {})
+                about.setdefault(finding, set()).add(pattern)
+                self._touched.add(finding.object)
+
+    # -- the default entry
+
+    def _default_secret(self) -> ObjectKey | None:
+        namespace, slash, name = self._options.default_tls_secret.partition("/")
+        return ObjectKey("Secret", namespace, name) if slash else None
+
+    def _default_entry(self, decided: HostTls | None = None) -> Terminate:
+        """For names that nobody claims, and for hosts without a certificate of their own."""
+        pair = self._default_pair()
+        self._certificates.use(("default", ""), () if pair is None else (pair,))
+        digests = () if pair is None else (pair.digest,)
+        policy = TlsPolicy(profile=self._options.tls_profile)
+        if decided is not None and isinstance(decided.server_name, Terminate):
+            policy = decided.server_name.policy
+        key = self._default_secret()
+        if key is not None:
+            self._touched.add(key)
+        return Terminate(digests, policy)
+
+    def _default_pair(self) -> CertificatePair | None:
+        key = self._default_secret()
+        if key is not None:
+            reading = self._secrets.pair(Name(key.namespace, key.name), "server")
+            if reading is not None and reading.pair is not None:
+                return reading.pair
+        return self._options.default_certificate
+
+    def _about_default(self, key: ObjectKey) -> Iterable[Diagnostic]:
+        """What is wrong with the Secret of the default certificate."""
+        if not self._options.https:
+            return
+        reading = self._secrets.pair(Name(key.namespace, key.name), "server")
+        fault = None if reading is None else reading.fault
+        consequence = "a self-signed certificate answers for names without one of their own"
+        if reading is None:
+            yield Diagnostic(
+                code=DiagnosticCode.CERTIFICATE_MISSING,
+                severity="error",
+                object=key,
+                message="there is no such Secret, and --default-tls-secret names it",
+                consequence=consequence,
+                remedy="create the Secret, or correct the flag",
+            )
+        elif fault is not None:
+            yield Diagnostic(
+                code=DiagnosticCode.CERTIFICATE_UNUSABLE,
+                severity="error",
+                object=key,
+                field=fault.field,
+                message=f"the default certificate cannot be used: {fault.message}",
+                consequence=consequence,
+                remedy=fault.remedy,
+            )
+        elif reading.kept is not None:
+            yield Diagnostic(
+                code=DiagnosticCode.CERTIFICATE_KEPT,
+                severity="error",
+                object=key,
+                field=reading.kept.field,
+                message="the default certificate's Secret was deleted"
+                if reading.kept.deleted
+                else f"its newest version holds no pair that works: {reading.kept.reason}",
+                consequence=f"until {shown_time(reading.kept.until)} the last good one serves as "
+                f"default, then {consequence}",
+                remedy="store a certificate chain and its key, as PEM",
+            )
+
+
+def _is_precise(pattern: HostPattern) -> bool:
+    return not pattern.startswith("*.")
+
+
+def _wildcard_above(pattern: HostPattern) -> HostPattern | None:
+    return wildcard_of(pattern) if _is_precise(pattern) else None
+
+
+def _hosts(patterns: set[HostPattern]) -> str:
+    """The first few hosts, for a sentence."""
+    shown = heapq.nsmallest(MAX_LISTED, patterns)
+    more = len(patterns) - len(shown)
+    listed = ", ".join(pattern or "hosts that nobody claims" for pattern in shown)
+    return f"{listed} and {more} more" if more else listed
