@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,13 +15,15 @@ import msgspec
 from ingress_controller.settings import translation_flags, translation_options
 from ingress_controller.sources.manifests import ManifestFolders
 from ingress_controller.translate.diagnostics import SEVERITIES, Diagnostic, Severity, order
+from ingress_controller.translate.expiry import expiring
 from ingress_controller.translate.translator import HOST_SET, Translator
 from router.model.snapshot import Snapshot
 
 HELP = "find what is wrong with manifests before serving them"
 DESCRIPTION = """\
 Reads Ingress, IngressClass, Service, EndpointSlice, Endpoints, Secret and ConfigMap objects from
-folders and says what would not be served as written. No network is used.
+folders and says what would not be served as written, and which certificates end within 21 days. No
+network is used.
 
   ingress-controller check ./manifests
   ingress-controller check ./base ./overlays/prod --ingress-class nginx
@@ -64,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Nothing made here is garbage before the end, and looking for it takes a third of the time.
     gc.disable()
     try:
-        checked = check(folders, translator)
+        checked = check(folders, translator, time.time())
     finally:
         gc.enable()
     if arguments.output == "json":
@@ -75,11 +78,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if checked.summary["errors"] else 0
 
 
-def check(folders: ManifestFolders, translator: Translator) -> Checked:
-    """Reads the folders once and translates what is there."""
+def check(folders: ManifestFolders, translator: Translator, now: float) -> Checked:
+    """Reads the folders once and translates what is there.
+
+    ``now`` in Unix seconds: certificates that end within 21 days are warned of.
+    """
     scan = folders.scan()
     translator.update(scan.changes)
-    found = sorted((*scan.diagnostics, *_located(translator.diagnostics, folders)), key=order)
+    said = (*translator.diagnostics, *expiring(translator.presented_certificates(), now))
+    found = sorted((*scan.diagnostics, *_located(said, folders)), key=order)
     return Checked(tuple(found), _summary(found, translator))
 
 

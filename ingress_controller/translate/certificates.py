@@ -204,7 +204,7 @@ class _Chooser:
                 DiagnosticCode.CERTIFICATE_NAMES,
                 "warning",
                 entry.field,
-                f"the certificate in Secret {entry.secret} is for {_listed(pair.names)}",
+                f"the certificate in Secret {entry.secret} is for {listed(pair.names)}",
                 "the default certificate answers for " if self._winner is None else "not used for ",
                 "",
                 "have a certificate issued that names the host, or name another Secret for it",
@@ -288,10 +288,11 @@ def shown_time(seconds: int) -> str:
         return "the end of time"
 
 
-def _listed(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = len(listed) - MAX_LISTED
-    shown = ", ".join(listed[:MAX_LISTED])
+def listed(names: Iterable[str]) -> str:
+    """The first few names, for a sentence."""
+    every = list(names)
+    more = len(every) - MAX_LISTED
+    shown = ", ".join(every[:MAX_LISTED])
     return f"{shown} and {more} more" if more > 0 else shown
 
 

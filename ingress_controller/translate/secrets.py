@@ -152,7 +152,7 @@ class Secrets:
         return reading
 
 
-def pair_fault(secret: Secret) -> SecretFault | CertificatePair:
+def read_secret_pair(secret: Secret) -> SecretFault | CertificatePair:
     """The pair for clients that a Secret holds, or what is wrong with it; nothing is kept."""
     values = _pair_values(secret)
     if isinstance(values, SecretFault):
