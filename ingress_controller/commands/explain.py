@@ -23,11 +23,12 @@ from router.model.limits import Limits
 
 HELP = "say what happens to a request, and why"
 DESCRIPTION = """\
-Follows one request: which host rule takes it, which path and why not the others, the Ingress and
-rule behind it, the Service, and the endpoints that get it; or why the answer is 400, 404, 405 or
-503. Nothing is sent to any backend.
+Follows one request: which certificate answers (https), which host rule takes it, which path and why
+not the others, the Ingress and rule behind it, the Service, and the endpoints that get it; or why
+the answer is a redirect, 400, 404, 405, 421 or 503. Nothing is sent to any backend.
 
   ingress-controller explain http://shop.example/cart --manifests ./manifests
+  ingress-controller explain https://shop.example/cart --manifests ./manifests
   ingress-controller explain http://shop.example/cart --admin 127.0.0.1:10254
   ingress-controller explain http://127.0.0.1/ -H 'Host: shop.example' -X POST --manifests .
   ingress-controller explain http://shop.example/ --manifests . --output json | jq .verdict

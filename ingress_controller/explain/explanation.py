@@ -16,6 +16,50 @@ class Asked(msgspec.Struct, frozen=True):
     """Target of the request line."""
     headers: tuple[str, ...]
     """``Name: value`` each, the Host first unless it was given."""
+    scheme: Literal["http", "https"] = "http"
+    server_name: str | None = None
+    """Over https: the name that the client asks for in its handshake; None for an address."""
+
+
+class CertificateShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate that was looked at for a host, and what came of it."""
+
+    answers: bool
+    """Whether clients may get it."""
+    reason: str
+    secret: str
+    """``namespace/name``; empty for the self-signed default."""
+    ingress: str
+    """Such as ``Ingress shop/web``; empty for the default."""
+    location: str
+    """``file:line`` of the Secret; empty when unknown."""
+    algorithm: str = ""
+    names: tuple[str, ...] = ()
+    issuer: str = ""
+    expires: str = ""
+    """In UTC; empty when there is no certificate."""
+    not_after: int = 0
+    """The same in Unix seconds."""
+    kept_until: str = ""
+    """In UTC, when it is the last good one of a Secret that is broken or gone."""
+
+
+class TlsShown(msgspec.Struct, frozen=True, kw_only=True):
+    """What answers the handshake."""
+
+    pattern: HostPattern
+    """Whose entry answers; empty for the default."""
+    ends_here: bool
+    """False when the connection is passed through unopened."""
+    reason: str
+    profile: str = ""
+    client_certificates: str = ""
+    """none, optional or required."""
+    authorities: tuple[str, ...] = ()
+    """Whom client certificates must come from."""
+    hsts: str = ""
+    """Value of Strict-Transport-Security on the answer."""
+    certificates: tuple[CertificateShown, ...] = ()
 
 
 class RouteShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +106,8 @@ class UpstreamShown(msgspec.Struct, frozen=True, kw_only=True):
     target_port: str
     """As the Service says it; empty when it says nothing."""
     app_protocol: str
+    tls: str = ""
+    """How https is spoken to it; empty for plain HTTP."""
     weight: int
     share: float
     """Part of the route's requests, from 0 to 1."""
@@ -106,6 +152,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     """Of the snapshot that was asked."""
     verdict: Verdict
+    tls: TlsShown | None = None
+    """Over https only."""
     host: str | None = None
     """The host in normal form."""
     host_pattern: HostPattern | None = None

@@ -10,6 +10,7 @@ from router.http.faults import Fault
 from router.http.fields import REQUEST_KINDS, REQUEST_PREFIXES, Field, FieldReader
 from router.http.head import RequestHead
 from router.model.limits import Limits
+from tls.names import normalise
 
 _URL: Final = re.compile(
     r"(?:(https?)://|(?=/)|(?!\w+://))([^/?#]*)([^#]*)(#.*)?", re.DOTALL | re.IGNORECASE
@@ -50,11 +51,20 @@ def ask(url: str, method: str, headers: Sequence[str]) -> tuple[Asked, tuple[str
         except UnicodeEncodeError:
             raise ValueError(f"{text!r} holds half of a surrogate pair: not text") from None
     notes = []
-    if (parts[1] or "").lower() == "https":
-        notes.append("https is not served yet: this is what the same request gets over http")
     if parts[4]:
         notes.append("a fragment (#…) stays with the client: it was left out")
-    return Asked(method, target, tuple(headers)), tuple(notes)
+    if (parts[1] or "").lower() == "https":
+        asked = Asked(method, target, tuple(headers), "https", _server_name(authority))
+    else:
+        asked = Asked(method, target, tuple(headers))
+    return asked, tuple(notes)
+
+
+def _server_name(authority: str) -> str | None:
+    """What a client asks for in its handshake: names only, not addresses (RFC 6066 §3)."""
+    if not authority:
+        raise ValueError("an https URL names the host that is asked for; write https://host/path")
+    return None if authority.startswith("[") else normalise(authority.partition(":")[0])
 
 
 class _Listener:

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from ingress_controller.explain.explanation import (
+    CertificateShown,
     EndpointShown,
     Explanation,
     Finding,
     RouteShown,
+    TlsShown,
     UpstreamShown,
 )
 from ingress_controller.flags import flags_of, show
@@ -36,6 +38,7 @@ def as_text(explanation: Explanation, *, colour: bool) -> str:
     paint = _Paint(colour=colour)
     sections = [
         _verdict(explanation, paint),
+        *_section("TLS", _tls(explanation.tls, paint), paint),
         *_section("Host", _host(explanation, paint), paint),
         *_section("Path", _path(explanation, paint), paint),
         *_section("Routes", _routes(explanation, paint), paint),
@@ -56,7 +59,8 @@ def _section(title: str, lines: Iterable[str], paint: _Paint) -> Iterator[str]:
 def _verdict(explanation: Explanation, paint: _Paint) -> str:
     request, verdict = explanation.request, explanation.verdict
     host = next((h for h in request.headers if h.lower().startswith("host:")), "")
-    lines = [_plain(f"{request.method} {request.target}   {host}")]
+    scheme = "   over TLS" if request.scheme == "https" else ""
+    lines = [_plain(f"{request.method} {request.target}   {host}{scheme}")]
     lines += [_plain(h) for h in request.headers if h != host]
     status = "" if verdict.status is None else f"{verdict.status} "
     code = f" ({verdict.code})" if verdict.code else ""
@@ -66,6 +70,36 @@ def _verdict(explanation: Explanation, paint: _Paint) -> str:
         lines.append(_plain(verdict.reason))
     lines += [f"note: {_plain(note)}" for note in explanation.notes]
     return "\n".join(lines)
+
+
+def _tls(tls: TlsShown | None, paint: _Paint) -> Iterator[str]:
+    if tls is None:
+        return
+    yield _plain(tls.reason)
+    if not tls.ends_here:
+        return
+    yield from _table([_certificate(each) for each in tls.certificates], paint)
+    versions = "TLS 1.3" if tls.profile == "modern" else "TLS 1.2 and 1.3"
+    yield f"profile {tls.profile}: {versions}"
+    if tls.client_certificates != "none":
+        whom = _listed(tls.authorities)
+        yield _plain(f"client certificates are {tls.client_certificates}, from {whom}")
+    if tls.hsts:
+        yield _plain(f"answers carry Strict-Transport-Security: {tls.hsts}")
+
+
+def _certificate(shown: CertificateShown) -> tuple[str, str, str]:
+    outcome = "answers" if shown.answers else "no"
+    thing = f"Secret {shown.secret}" if shown.secret else "default certificate"
+    parts = [shown.reason]
+    if shown.expires:
+        names = _listed(shown.names)
+        parts.append(f"{shown.algorithm} for {names}, until {shown.expires}, by {shown.issuer}")
+    if shown.kept_until:
+        parts.append(f"the last good one, kept until {shown.kept_until}")
+    if shown.location:
+        parts.append(shown.location)
+    return (outcome, thing, "; ".join(parts))
 
 
 def _host(explanation: Explanation, paint: _Paint) -> Iterator[str]:
@@ -125,6 +159,8 @@ def _upstream(upstream: UpstreamShown, explanation: Explanation, paint: _Paint) 
         yield f"gets {upstream.share:.0%} of the requests (weight {upstream.weight})"
     if upstream.sources:
         yield _plain(f"endpoints from {_listed(upstream.sources)}")
+    if upstream.tls:
+        yield _plain(upstream.tls)
     yield from _table([_endpoint(each) for each in upstream.endpoints], paint)
 
 
@@ -164,6 +200,7 @@ def _findings(findings: Sequence[Finding], paint: _Paint) -> Iterator[str]:
 
 
 _OUTCOME: Final = {
+    "answers": _GREEN,
     "taken": _GREEN,
     "wins": _GREEN,
     "eligible": _GREEN,

@@ -5,28 +5,29 @@ data plane, host and path are matched by `router.match`, `eligible` says which e
 requests, and the table of faults says which status is answered. Only reasons are found here.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
 from ingress_controller.explain.explanation import (
     Asked,
-    EndpointShown,
     Explanation,
     Finding,
     RouteShown,
-    UpstreamShown,
     Verdict,
 )
+from ingress_controller.explain.handshake import Handshake, server_names, shake_hands
 from ingress_controller.explain.question import ask, hear
+from ingress_controller.explain.upstreams import Action, Locate, listed, shown_upstreams
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.translate.diagnostics import SEVERITIES, Diagnostic
-from ingress_controller.translate.translator import LISTENER, Translator
-from router.balance.endpoints import eligible
+from ingress_controller.translate.translator import HTTPS_LISTENER, LISTENER, Translator
 from router.http.faults import (
     AMBIGUOUS_PATH,
     BAD_HOST,
     BODY_TOO_LARGE,
+    CERTIFICATE_NEEDED,
+    MISDIRECTED,
     NO_ENDPOINT,
     NO_ROUTE,
     UNSERVABLE,
@@ -36,14 +37,11 @@ from router.http.head import RequestHead
 from router.match.explain import Candidate
 from router.match.explain import explain as explain_matching
 from router.model.limits import Limits
-from router.model.snapshot import Answer, Host, HostPattern, Route
-from router.model.upstreams import Endpoint, EndpointSet
+from router.model.snapshot import Answer, Backend, Forward, Host, HostPattern
 
 MAX_FINDINGS: Final = 50
 """Diagnostics in one explanation; `check` and ``/diagnostics`` have all."""
 
-MAX_LISTED: Final = 5
-"""Addresses or objects in one sentence."""
 BINDING_LIMITS: Final = (
     "max_body_size",
     "body_timeout",
@@ -55,9 +53,6 @@ BINDING_LIMITS: Final = (
     "max_upstream_waiting",
 )
 """Names of the limits that a forwarded request meets."""
-
-Locate = Callable[[ObjectKey], str]
-"""The ``file:line`` of an object; empty when unknown."""
 
 
 def explain(
@@ -74,8 +69,8 @@ def explain(
 
     Args:
         translator: holds the objects and the snapshot made of them.
-        url: ``http://host/path?query``, or a path alone with a Host among the headers. It is sent
-            as it is: dot segments and escapes stay for the proxy to judge.
+        url: ``http://host/path?query``, the same with https, or a path alone with a Host among the
+            headers. It is sent as it is: dot segments and escapes stay for the proxy to judge.
         headers: ``Name: value`` each. A Host replaces that of the URL.
         limits: those of the workers.
         diagnostics: all there are, where there are more than the translator's (about files).
@@ -86,6 +81,9 @@ def explain(
     """
     limits = limits or Limits()
     asked, notes = ask(url, method, headers)
+    if asked.scheme == "https" and HTTPS_LISTENER not in translator.snapshot.listeners:
+        asked = Asked(asked.method, asked.target, asked.headers)
+        notes = ("https is not served: this is what the same request gets over http", *notes)
     heard = hear(asked, limits)
     if not isinstance(heard, Fault) and heard.path != b"*":
         walk = _Walk(translator, asked, heard, limits, diagnostics, locate)
@@ -137,7 +135,18 @@ class _Walk:
         self._snapshot = snapshot
         hosts: dict[HostPattern, Host] = snapshot.hosts.get(snapshot.listeners[LISTENER].hosts, {})
         self._matching = explain_matching(hosts, head.host_field or b"", head.path)
-        self._upstreams = self._shown_upstreams(self._matching.route)
+        route = self._matching.route
+        rules = None if route is None else route.https
+        self._handshake: Handshake | None = None
+        if asked.scheme == "https":
+            hsts = "" if rules is None else rules.hsts
+            self._handshake = shake_hands(translator, asked.server_name, hsts, locate)
+        passthrough = None if self._handshake is None else self._handshake.passthrough
+        if passthrough is not None:
+            action: Action | None = Forward((Backend(passthrough.upstream),))
+        else:
+            action = None if route is None else route.action
+        self._upstreams = shown_upstreams(translator, action, locate)
 
     def explanation(self, notes: tuple[str, ...]) -> Explanation:
         matching, head = self._matching, self._head
@@ -147,6 +156,7 @@ class _Walk:
             request=self._asked,
             version=self._snapshot.version,
             verdict=verdict,
+            tls=None if self._handshake is None else self._handshake.shown,
             host=matching.host,
             host_pattern=matching.pattern,
             hosts=matching.host_steps,
@@ -165,12 +175,21 @@ class _Walk:
     def _verdict(self) -> Verdict:
         """What happens, in the order in which an exchange decides it."""
         matching, route = self._matching, self._matching.route
+        if self._handshake is not None and self._handshake.passthrough is not None:
+            return self._passed_through()
         if matching.path_refused:
             return _refusal(AMBIGUOUS_PATH, matching.path_refused)
         if matching.host is None:
             return _refusal(BAD_HOST, matching.host_refused)
+        policy = self._policy_refusal(matching.host)
+        if policy is not None and policy.code == MISDIRECTED.code:
+            return policy
         if route is None:
             return _refusal(NO_ROUTE, self._why_no_route())
+        if route.https is not None and route.https.redirect and self._handshake is None:
+            return self._redirected(matching.host)
+        if policy is not None:
+            return policy
         if isinstance(route.action, Answer):
             return _refusal(replace(UNSERVABLE, status=route.action.status), route.action.reason)
         if 0 < self._limits.max_body_size < self._head.content_length:
@@ -189,7 +208,53 @@ class _Walk:
             outcome="forwarded",
             status=None,
             summary=f"forwarded to Service {services}",
-            reason=f"to {_listed(targets)}",
+            reason=f"to {listed(targets)}",
+        )
+
+    def _policy_refusal(self, host: str) -> Verdict | None:
+        """Whether the host may be asked for on such a connection; None when it may."""
+        if HTTPS_LISTENER not in self._snapshot.listeners:
+            return None
+        wanted = server_names(self._snapshot, host).policy_for(host)
+        if self._handshake is None:
+            if wanted is not None and wanted.client_certificates == "required":
+                return _refusal(CERTIFICATE_NEEDED, "ask over https")
+            return None
+        if wanted == self._handshake.policy:
+            return None
+        name = self._asked.server_name or "no name"
+        return _refusal(
+            MISDIRECTED, f"the connection was opened for {name}, and the Host field says {host}"
+        )
+
+    def _redirected(self, host: str) -> Verdict:
+        port = self._snapshot.listeners[LISTENER].https_port
+        where = host if port == 443 else f"{host}:{port}"
+        query = "" if self._head.query is None else f"?{self._head.query.decode('latin-1')}"
+        return Verdict(
+            outcome="answered",
+            status=308,
+            summary=f"redirected to https://{where}{self._matching.forward}{query}",
+            reason="the host has TLS, and the request came in clear; it is served if a trusted "
+            "proxy says X-Forwarded-Proto: https",
+        )
+
+    def _passed_through(self) -> Verdict:
+        """The connection, not the request, goes to an endpoint."""
+        targets = [
+            endpoint.address
+            for upstream in self._upstreams
+            for endpoint in upstream.endpoints
+            if endpoint.eligible
+        ]
+        if not targets:
+            return _refusal(NO_ENDPOINT, self._why_no_endpoint())
+        services = " or ".join(dict.fromkeys(each.service for each in self._upstreams))
+        return Verdict(
+            outcome="forwarded",
+            status=None,
+            summary=f"the connection is passed through to Service {services}, unopened",
+            reason=f"to {listed(targets)}",
         )
 
     def _why_no_route(self) -> str:
@@ -204,10 +269,10 @@ class _Walk:
     def _why_no_endpoint(self) -> str:
         known = [endpoint for upstream in self._upstreams for endpoint in upstream.endpoints]
         if known:
-            return f"none of its endpoints is ready: {_listed([each.address for each in known])}"
+            return f"none of its endpoints is ready: {listed([each.address for each in known])}"
         sources = [source for upstream in self._upstreams for source in upstream.sources]
         if sources:
-            return f"it has no endpoint for this port in {_listed(sources)}"
+            return f"it has no endpoint for this port in {listed(sources)}"
         return "it has no EndpointSlice"
 
     def _shown_route(self, candidate: Candidate) -> RouteShown:
@@ -226,34 +291,6 @@ class _Walk:
             location=self._locate(key),
         )
 
-    def _shown_upstreams(self, route: Route | None) -> tuple[UpstreamShown, ...]:
-        if route is None or isinstance(route.action, Answer):
-            return ()
-        total = sum(backend.weight for backend in route.action.backends)
-        found = []
-        for backend in route.action.backends:
-            view = self._translator.upstream_view(backend.upstream)
-            if view is None:
-                continue
-            spec, port = view.service.spec, view.port
-            name = f"{view.upstream.namespace}/{view.upstream.service}"
-            found.append(
-                UpstreamShown(
-                    service=name,
-                    type="headless" if spec.cluster_ip == "None" else spec.type,
-                    port=port.port,
-                    port_name=port.name,
-                    target_port=str(port.target_port or ""),
-                    app_protocol=port.app_protocol,
-                    weight=backend.weight,
-                    share=backend.weight / total if total else 0.0,
-                    location=self._locate(ObjectKey("Service", *name.split("/"))),
-                    sources=tuple(map(str, view.sources)),
-                    endpoints=_shown_endpoints(view.endpoints),
-                )
-            )
-        return tuple(found)
-
     def _claimants(self) -> tuple[str, ...]:
         if self._matching.pattern is None:
             return ()
@@ -268,7 +305,7 @@ class _Walk:
             names = {step.pattern for step in matching.host_steps if step.pattern}
             found |= dict.fromkeys(self._translator.passed_over(names))
             found |= dict.fromkeys(each for each in self._diagnostics if _is_about_a_file(each))
-        behind = self._objects_behind()
+        behind = self._objects_behind() | self._secrets()
         field = "" if matching.route is None else matching.route.origin.field
         for each in self._diagnostics:
             if each.object in behind and not _is_elsewhere(each.field, field):
@@ -294,6 +331,15 @@ class _Walk:
                 behind.add(ObjectKey("Service", upstream.namespace, upstream.service))
                 behind.update(view.sources)
         return behind
+
+    def _secrets(self) -> set[ObjectKey]:
+        """The objects that say what answers the handshake."""
+        if self._handshake is None:
+            return set()
+        decided = self._translator.host_tls(self._handshake.shown.pattern)
+        found = set() if decided is None else set(decided.looked_at)
+        default = self._translator.default_secret
+        return found if default is None else {*found, ObjectKey("Secret", *default)}
 
     def _shown_finding(self, found: Diagnostic) -> Finding:
         location = self._locate(found.object)
@@ -327,43 +373,6 @@ def _gravity(found: Diagnostic) -> int:
     return SEVERITIES.index(found.severity)
 
 
-def _shown_endpoints(endpoints: EndpointSet) -> tuple[EndpointShown, ...]:
-    chosen = eligible(endpoints)
-    return tuple(
-        EndpointShown(
-            address=_address(endpoint),
-            ready=endpoint.ready,
-            serving=endpoint.serving,
-            terminating=endpoint.terminating,
-            eligible=endpoint in chosen,
-            reason=_why(endpoint, chosen),
-        )
-        for endpoint in endpoints.endpoints
-    )
-
-
-def _address(endpoint: Endpoint) -> str:
-    address = f"[{endpoint.address}]" if ":" in endpoint.address else endpoint.address
-    return f"{address}:{endpoint.port}"
-
-
-def _why(endpoint: Endpoint, chosen: Sequence[Endpoint]) -> str:
-    if endpoint.ready:
-        return "ready"
-    if endpoint in chosen:
-        return "terminating, but it still serves and no endpoint is ready"
-    if endpoint.terminating and endpoint.serving:
-        return "terminating, and others are ready"
-    return "terminating" if endpoint.terminating else "not ready"
-
-
 def _binding(limits: Limits) -> dict[str, int | float]:
     """The limits that bind a request that is forwarded."""
     return {name: getattr(limits, name) for name in BINDING_LIMITS}
-
-
-def _listed(words: Sequence[str]) -> str:
-    """The first few words of a list."""
-    more = len(words) - MAX_LISTED
-    listed = ", ".join(words[:MAX_LISTED])
-    return f"{listed} and {more} more" if more > 0 else listed

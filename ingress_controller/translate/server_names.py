@@ -138,6 +138,14 @@ class ServerNames:
                 if source.used:
                     yield pattern, source
 
+    @property
+    def default_secret(self) -> Name | None:
+        """The Secret whose pair is the default certificate; None when it is the self-signed one."""
+        key = self._default_secret()
+        name = None if key is None else Name(key.namespace, key.name)
+        reading = None if name is None else self._secrets.pair(name, "server")
+        return None if reading is None or reading.pair is None else name
+
     def diagnostics(self, key: ObjectKey) -> tuple[Diagnostic, ...]:
         """What there is to say about an object, the hosts joined."""
         found = [

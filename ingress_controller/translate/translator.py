@@ -221,6 +221,11 @@ class Translator:
         """What was decided about TLS for a host; None when no Ingress of ours names it."""
         return self._server_names.decided(pattern)
 
+    @property
+    def default_secret(self) -> Name | None:
+        """Whose pair is the default certificate; None when it is the self-signed one."""
+        return self._server_names.default_secret
+
     def presented_certificates(self) -> Iterator[tuple[HostPattern, CertificateSource]]:
         """Every host, with each Secret whose certificate answers for it."""
         yield from self._server_names.presented()
