@@ -22,7 +22,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # started by file name: the repository is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from loadtest import cpu, peers
+from loadtest import configurations, cpu, peers
 from loadtest.backend import Backend, listen
 from loadtest.lanes import LANES, Lane
 
@@ -161,11 +161,11 @@ def table(results: dict[str, dict[str, Result]], names: list[str]) -> str:
             f"  {'':18}  {'CPU us per ' + lane.unit:>18}  {'lowest-highest':>17}"
             f"  {lane.unit + 's/s':>12}  {'core busy':>9}  ours / this"
         )
-        mine = found.get(peers.OURS)
+        mine = found.get(configurations.OURS)
         for name in names:
             result = found[name]
             ratio = ""
-            if mine is not None and name != peers.OURS:
+            if mine is not None and name != configurations.OURS:
                 ratio = f"{mine.microseconds / result.microseconds:11.2f}"
             span = f"{result.lowest:.1f}-{result.highest:.1f}"
             lines.append(
@@ -202,7 +202,7 @@ def _arguments() -> argparse.Namespace:
         default=list(LANES),
         help=f"which kinds of load, separated by commas (default: {','.join(LANES)})",
     )
-    others = [name for name in peers.PROXIES if name != peers.OURS]
+    others = [name for name in configurations.PROXIES if name != configurations.OURS]
     parser.add_argument(
         "--peers",
         type=lambda text: _names(text, others, "peers"),
@@ -235,10 +235,10 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         memory = MEMORY if os.access(MEMORY, os.W_OK) else None
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=memory)))
-        backend = Backend(listen(peers.ADDRESSES))
+        backend = Backend(listen(configurations.ADDRESSES))
         stack.callback(backend.close)
         proxies = []
-        for name in [peers.OURS, *arguments.peers]:
+        for name in [configurations.OURS, *arguments.peers]:
             try:
                 proxy = peers.start(
                     name,
@@ -248,7 +248,7 @@ def main() -> int:
                     pause=backend.step,
                     large_buffers=arguments.large_buffers,
                 )
-            except peers.Missing as reason:
+            except configurations.Missing as reason:
                 print(f"{name} is left out: {reason}")
                 continue
             stack.callback(proxy.stop)
@@ -291,7 +291,7 @@ def main() -> int:
             }
             arguments.json.write_text(json.dumps(report, indent=1) + "\n")
         measured = {proxy.name for proxy in proxies}
-    return 0 if peers.OURS in measured and len(measured) > 1 else 1
+    return 0 if configurations.OURS in measured and len(measured) > 1 else 1
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # started by file name: the repository is not on the path yet
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from loadtest import backend, cpu, peers
+from loadtest import backend, configurations, cpu, peers
 from loadtest.lanes import SMALL
 
 READS = frozenset({"read", "readv", "recvfrom", "recvmsg"})
@@ -144,14 +144,16 @@ def main() -> int:
     arguments = parser.parse_args()
     if not 1 <= arguments.requests <= MAX_REQUESTS:
         parser.error(f"--requests is 1 to {MAX_REQUESTS}")
-    names = [peers.OURS, *(name for name in arguments.peers.split(",") if name)]
-    if unknown := [name for name in names if name not in peers.PROXIES]:
-        parser.error(f"peers {', '.join(unknown)} not known; known are {', '.join(peers.PROXIES)}")
+    names = [configurations.OURS, *(name for name in arguments.peers.split(",") if name)]
+    if unknown := [name for name in names if name not in configurations.PROXIES]:
+        parser.error(
+            f"peers {', '.join(unknown)} not known; known are {', '.join(configurations.PROXIES)}"
+        )
     proxy_core, load_core = cpu.two_cores()
     complete = True
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syscalls-")))
-        port = stack.enter_context(backend.process(load_core, peers.ADDRESSES))
+        port = stack.enter_context(backend.process(load_core, configurations.ADDRESSES))
         for name in names:
             try:
                 proxy = peers.start(
@@ -165,7 +167,7 @@ def main() -> int:
                 one_after_the_other(proxy.port, 100)
                 with counted(workers(proxy)) as calls:
                     one_after_the_other(proxy.port, arguments.requests)
-            except (peers.Missing, CannotTrace) as reason:
+            except (configurations.Missing, CannotTrace) as reason:
                 print(f"{name} is left out: {reason}")
                 complete = False
                 continue

@@ -1,6 +1,6 @@
 import pytest
 
-from loadtest import peers
+from loadtest import configurations
 from loadtest.compare import Result, Window, summarise, table
 
 
@@ -51,7 +51,10 @@ def test_wrong_answers_of_all_rounds_are_added() -> None:
 
 
 def test_the_ratio_says_how_dear_we_are_beside_a_peer() -> None:
-    text = table({"small": {peers.OURS: result(30), "nginx": result(20)}}, [peers.OURS, "nginx"])
+    text = table(
+        {"small": {configurations.OURS: result(30), "nginx": result(20)}},
+        [configurations.OURS, "nginx"],
+    )
 
     assert [line.split()[-1] for line in text.splitlines() if "nginx" in line] == ["1.50"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import backend, cpu, peers, syscalls
+from loadtest import backend, configurations, cpu, peers, syscalls
 
 REQUESTS = 2000
 
@@ -20,9 +20,9 @@ def worker(tmp_path: Path) -> Iterator[peers.Proxy]:
     """The started program before a running backend, access log and metrics on."""
     proxy_core, load_core = (cpu.two_cores() * 2)[:2]
     with contextlib.ExitStack() as stack:
-        backend_port = stack.enter_context(backend.process(load_core, peers.ADDRESSES))
+        backend_port = stack.enter_context(backend.process(load_core, configurations.ADDRESSES))
         proxy = peers.start(
-            peers.OURS,
+            configurations.OURS,
             tmp_path / "ours",
             core=proxy_core,
             backend_port=backend_port,
