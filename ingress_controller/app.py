@@ -11,25 +11,27 @@ import contextlib
 import importlib.metadata
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import uvloop
 
-from ingress_controller.admin.metrics import State
+from ingress_controller.admin.metrics import CertificateExpiry, State
 from ingress_controller.admin.pages import Shown
 from ingress_controller.admin.readiness import Readiness, verdict
 from ingress_controller.admin.server import AdminServer
 from ingress_controller.explain.explanation import shown
 from ingress_controller.logs import LibraryHandler, Log
 from ingress_controller.loop import ControlLoop
+from ingress_controller.retention import SecretRetention
 from ingress_controller.settings import Settings, options_of
 from ingress_controller.sources.manifests import ManifestFolders
+from ingress_controller.store import Name
 from ingress_controller.supervisor.sockets import BoundListener, bind_listener
 from ingress_controller.supervisor.workers import Supervisor, WorkerSetup
 from ingress_controller.translate.diagnostics import Diagnostic
-from ingress_controller.translate.translator import Translator
-from router.model.snapshot import Snapshot
+from ingress_controller.translate.translator import HOST_SET, Translator
+from router.model.snapshot import Snapshot, Terminate
 from tls.default import default_pair
 from tls.openssl import probe
 
@@ -115,12 +117,13 @@ class App:
         self._exit_code = 0
         self._announced = asyncio.Event()
         https = sockets.https
+        self._self_signed = None if https is None else default_pair(time.time())
         options = options_of(
             settings.translation,
             settings.https,
             http_port=sockets.http.port,
             https_port=None if https is None else https.port,
-            default_certificate=None if https is None else default_pair(time.time()),
+            default_certificate=self._self_signed,
         )
         setup = WorkerSetup(
             listeners=dict(sockets.clients),
@@ -130,7 +133,11 @@ class App:
         )
         self._supervisor = Supervisor(setup, log, self._look)
         self._loop = ControlLoop(
-            ManifestFolders(settings.serving.manifests), Translator(options), self._supervisor, log
+            ManifestFolders(settings.serving.manifests),
+            SecretRetention(settings.https.certificate_grace),
+            Translator(options),
+            self._supervisor,
+            log,
         )
         self._admin = AdminServer(self, sockets.admin, log)
 
@@ -166,7 +173,7 @@ class App:
             counters=dict(totals.counters),
             gauges=dict(totals.gauges),
             upstreams={slot: dict(gauges) for slot, gauges in totals.upstreams.items()},
-            certificates=(),
+            certificates=tuple(self._certificates()),
             workers=self._supervisor.statuses,
             snapshot_version=self.snapshot.version if self._loop.published else None,
             swap_seconds=totals.swap_seconds,
@@ -174,6 +181,20 @@ class App:
             diagnostics=self.diagnostics,
             log_lines_dropped=self._log.dropped,
         )
+
+    def _certificates(self) -> Iterator[CertificateExpiry]:
+        """Every host with its Secrets, and the default certificate."""
+        for pattern, source in self._loop.translator.presented_certificates():
+            if source.pair is not None:
+                yield CertificateExpiry(pattern, *source.secret, source.pair.not_after)
+        snapshot = self.snapshot
+        default = snapshot.server_names.get(HOST_SET, {}).get("")
+        for digest in default.certificates if isinstance(default, Terminate) else ():
+            pair, secret = snapshot.certificates[digest], Name("", "")
+            if pair != self._self_signed:
+                namespace, _, name = (self._settings.https.default_tls_secret or "").partition("/")
+                secret = Name(namespace, name)
+            yield CertificateExpiry("", *secret, pair.not_after)
 
     async def run(self, announce: Callable[[Serving], None]) -> int:
         """Serves until a signal; the answer is the exit code.

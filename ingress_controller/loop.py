@@ -1,8 +1,9 @@
-"""The control loop: what changed → wait → translate → publish.
+"""The control loop: what changed → wait → retain → translate → publish.
 
 Reads the folders of manifests in a thread every SCAN_SECONDS and hands what changed to `Holdoff`;
-when a build is due, the translator makes the next snapshot and the supervisor sends it. A failure
-of ours in one round is logged, and the last good state serves on.
+when a build is due, `SecretRetention` keeps the last good certificates of Secrets that are gone or
+broken, the translator makes the next snapshot and the supervisor sends it. A failure of ours in one
+round is logged, and the last good state serves on.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from ingress_controller.explain.explanation import Explanation
 from ingress_controller.explain.walk import explain
 from ingress_controller.holdoff import Holdoff
 from ingress_controller.logs import Log
+from ingress_controller.retention import SecretRetention
 from ingress_controller.sources.manifests import ManifestFolders
 from ingress_controller.store import ObjectChange, ObjectKey
 from ingress_controller.supervisor.workers import Supervisor, within
@@ -24,6 +26,8 @@ from router.model.limits import Limits
 
 SCAN_SECONDS = 0.4
 """Between two looks at the folders: a changed file is served within a second."""
+RETENTION_SECONDS = 30.0
+"""Longest wait for the end of a kept certificate: it is a time of day, and clocks are set anew."""
 REPORT_SECONDS = 1.0
 """Between two comparisons of all diagnostics; they must not be what a change costs."""
 MAX_LOGGED = 50
@@ -34,7 +38,12 @@ class ControlLoop:
     """Keeps the workers in step with the folders."""
 
     def __init__(
-        self, folders: ManifestFolders, translator: Translator, supervisor: Supervisor, log: Log
+        self,
+        folders: ManifestFolders,
+        retention: SecretRetention,
+        translator: Translator,
+        supervisor: Supervisor,
+        log: Log,
     ) -> None:
         self.translator = translator
         self.diagnostics: tuple[Diagnostic, ...] = ()
@@ -45,6 +54,7 @@ class ControlLoop:
         self._supervisor = supervisor
         self._log = log
         self._holdoff = Holdoff()
+        self._retention = retention
         self._of_files: tuple[Diagnostic, ...] = ()
         self._found: frozenset[Diagnostic] = frozenset()
         self._added = asyncio.Event()
@@ -85,7 +95,7 @@ class ControlLoop:
             changes = await self._scan()
             if changes is not None:
                 self._holdoff.add(changes, float("-inf"))
-                self._translate(self._holdoff.take(time.monotonic()))
+                self._translate(self._due())
             if not self.published:
                 await asyncio.sleep(SCAN_SECONDS)
 
@@ -102,13 +112,29 @@ class ControlLoop:
 
     async def _build(self) -> None:
         while True:
-            due = self._holdoff.next_build()
-            now = time.monotonic()
-            if due is not None and due <= now:
-                self._translate(self._holdoff.take(now))
+            changes = self._due()
+            if changes:
+                self._translate(changes)
             else:
                 self._added.clear()
-                await within(self._added.wait(), 3600.0 if due is None else due - now)
+                await within(self._added.wait(), self._patience())
+
+    def _due(self) -> tuple[ObjectChange, ...]:
+        """The changes whose time has come."""
+        now = time.time()
+        taken = self._retention.apply(self._holdoff.take(time.monotonic()), now)
+        return (*taken, *self._retention.due(now))
+
+    def _patience(self) -> float:
+        """Seconds until something may be due without another change."""
+        waits = [3600.0]
+        build = self._holdoff.next_build()
+        if build is not None:
+            waits.append(build - time.monotonic())
+        deadline = self._retention.next_deadline()
+        if deadline is not None:
+            waits.append(min(deadline - time.time(), RETENTION_SECONDS))
+        return max(0.001, min(waits))
 
     async def _scan(self) -> Sequence[ObjectChange] | None:
         """What changed in the folders; None when that could not be found out."""
@@ -141,6 +167,7 @@ class ControlLoop:
                 hosts=sum(len(hosts) for hosts in delta.hosts.values()),
                 upstreams=len(delta.upstreams),
                 endpoint_sets=len(delta.endpoints),
+                certificates=len(delta.certificates),
                 milliseconds=f"{seconds * 1000:.1f}",
             )
         self._reportable.set()

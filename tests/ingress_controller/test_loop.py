@@ -1,6 +1,7 @@
 """The control loop against scripted folders: what is published, what is logged."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from io import StringIO
@@ -9,6 +10,7 @@ from typing import cast
 from ingress_controller.logs import Log
 from ingress_controller.loop import ControlLoop
 from ingress_controller.objects.decode import decode
+from ingress_controller.retention import SecretRetention
 from ingress_controller.sources.documents import read_yaml
 from ingress_controller.sources.manifests import Location, ManifestFolders, Scan
 from ingress_controller.store import KubernetesObject, ObjectChange, ObjectKey, key_of
@@ -16,11 +18,15 @@ from ingress_controller.supervisor.workers import Supervisor
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
 from ingress_controller.translate.options import Options
 from ingress_controller.translate.translator import Translator
-from router.model.snapshot import Delta, Snapshot
-from tests.harness.program import endpoint_slice, ingress, service
+from router.model.snapshot import Delta, Snapshot, Terminate
+from tests.harness.program import endpoint_slice, ingress, service, tls_secret
 from tests.harness.waiting import until
+from tests.tls.certificates import authority, pair
 
 UPSTREAM = "test/shop:80"
+DEFAULT = pair("default.test")
+GRACE = 2.5
+"""Seconds; diagnostics are compared once a second."""
 BROKEN = Diagnostic(
     code=DiagnosticCode.FILE_MALFORMED,
     severity="error",
@@ -44,8 +50,8 @@ def objects(*texts: str) -> tuple[ObjectChange, ...]:
     return tuple(changes)
 
 
-def gone(name: str) -> tuple[ObjectChange, ...]:
-    return (ObjectChange(ObjectKey("EndpointSlice", "test", name), None),)
+def gone(name: str, kind: str = "EndpointSlice") -> tuple[ObjectChange, ...]:
+    return (ObjectChange(ObjectKey(kind, "test", name), None),)
 
 
 class Folders:
@@ -74,10 +80,17 @@ class Published:
     def __init__(self) -> None:
         self.snapshots: list[Snapshot] = []
         self.deltas: list[Delta | None] = []
+        self.times: list[float] = []
 
     def publish(self, snapshot: Snapshot, delta: Delta | None) -> None:
         self.snapshots.append(snapshot)
         self.deltas.append(delta)
+        self.times.append(time.monotonic())
+
+    def certificates(self) -> list[int]:
+        """How many certificates one.test had of its own in each published snapshot."""
+        answers = [each.server_names["default"]["one.test"] for each in self.snapshots]
+        return [len(each.certificates) for each in answers if isinstance(each, Terminate)]
 
     def endpoints(self) -> list[int]:
         """How many endpoints the sample upstream had in each published snapshot."""
@@ -90,7 +103,8 @@ async def looping(*steps: Step) -> AsyncIterator[tuple[Published, Callable[[], s
     log = Log("text", "debug", stream)
     loop = ControlLoop(
         cast(ManifestFolders, Folders(steps)),
-        Translator(Options(allow_local_endpoints=True)),
+        SecretRetention(GRACE),
+        Translator(Options(allow_local_endpoints=True, https=True, default_certificate=DEFAULT)),
         cast(Supervisor, published),
         log,
     )
@@ -176,3 +190,28 @@ async def test_a_diagnostic_of_the_translation_says_where_the_object_stands() ->
         (line,) = [line for line in log().splitlines() if "code=service-missing" in line]
         assert 'object="Ingress test/one"' in line
         assert "file=some.yaml:7" in line
+
+
+async def test_a_deleted_secret_serves_on_for_its_grace_and_not_longer() -> None:
+    """F-12."""
+    secret = tls_secret("one-tls", *authority().issue(["one.test"]))
+    first = objects(service("shop", 8000), ingress("one", "one.test", tls="one-tls"), secret)
+    began = time.monotonic()
+    async with looping(Scan(first, ()), Scan(gone("one-tls", "Secret"), ())) as (published, log):
+        await until(
+            lambda: published.snapshots and published.certificates()[-1] == 0, "the default one"
+        )
+        assert published.certificates() == [1, 0]
+        assert published.times[-1] - began >= GRACE
+        await until(lambda: "code=certificate-kept" in log(), "a diagnostic while it was kept")
+
+
+async def test_a_broken_secret_serves_on() -> None:
+    """F-12."""
+    chain, key = authority().issue(["one.test"])
+    secret = tls_secret("one-tls", chain, key)
+    first = objects(service("shop", 8000), ingress("one", "one.test", tls="one-tls"), secret)
+    broken = objects(tls_secret("one-tls", b"no", key))
+    async with looping(Scan(first, ()), Scan(broken, ())) as (published, log):
+        await until(lambda: "code=certificate-kept" in log(), "a diagnostic")
+        assert published.certificates()[-1] == 1
