@@ -8,11 +8,13 @@ from ingress_controller.settings import run_flags, run_settings
 
 HELP = "serve the Ingress objects found in folders of Kubernetes manifests"
 DESCRIPTION = """\
-Serves the Ingress, IngressClass, Service, EndpointSlice and Endpoints objects found in folders, and
-takes up every change within a second. What cannot be read leaves the last good state serving.
+Serves the Ingress, IngressClass, Service, EndpointSlice, Endpoints and Secret objects found in
+folders, over HTTP and HTTPS, and takes up every change within a second. What cannot be read leaves
+the last good state serving.
 
   ingress-controller run --manifests ./manifests
-  ingress-controller run --manifests ./base --manifests ./mine --http-port 80
+  ingress-controller run --manifests ./base --manifests ./mine --http-port 80 --https-port 443
+  ingress-controller run --manifests ./manifests --default-tls-secret default/wildcard-tls --hsts
   ingress-controller run --manifests ./manifests --bind 127.0.0.1 --bind ::1 --access-log off
   INGRESS_LOG_FORMAT=json ingress-controller run --manifests ./manifests --workers 4
 

@@ -19,6 +19,7 @@ BACKENDS: Mapping[str, Sequence[str]] = {
     "live": ("live-1",),
     "tenants": ("tenants-1",),
     "welcome": ("welcome-1",),
+    "secure": ("secure-1",),
 }
 """Sample Services of namespace ``demo`` and the backends that serve each of them."""
 

@@ -21,7 +21,10 @@ def demo() -> Iterator[Program]:
         program.until(lambda: any(x.startswith("Ready") for x in program.output), "Ready")
         yield program
         processes = program.worker_pids()
+        made = authority_file(program).parent
+        assert made.stat().st_mode & 0o077 == 0, "others can read the keys"
         assert program.end(signal.SIGINT) == 130
+        assert not made.exists()
         assert [pid for pid in processes if Path(f"/proc/{pid}").exists()] == []
 
 
@@ -33,6 +36,12 @@ def curl_lines(demo: Program) -> dict[str, str]:
         for above, line in itertools.pairwise(lines)
         if line.startswith("curl")
     }
+
+
+def authority_file(demo: Program) -> Path:
+    (line,) = [line for text, line in curl_lines(demo).items() if "curl verifies" in text]
+    words = shlex.split(line)
+    return Path(words[words.index("--cacert") + 1])
 
 
 def run(line: str) -> str:
@@ -57,6 +66,11 @@ def run(line: str) -> str:
         ("server-sent events", "data: event 3 from live-1"),
         ("a chunked answer", "3 line 3 from live-1"),
         ("a WebSocket", "hello from live-1"),
+        ("a certificate that curl verifies", '"backend": "secure-1"'),
+        ("a plain request is redirected", "HTTP/1.1 308 Permanent Redirect"),
+        ("the same, followed", '"X-Forwarded-Proto": "https"'),
+        ("a client certificate", '"ssl-client-subject-dn": "CN=alice"'),
+        ("which certificate answers", "secure-tls"),
         ("why a request goes", "shop.example"),
         ("everything that is served", "shop.example"),
         ("for Prometheus", "ingress_requests_total"),
@@ -71,9 +85,28 @@ def test_a_curl_line_works_and_shows_what_it_says(
 
 def test_every_curl_line_succeeds(demo: Program) -> None:
     lines = curl_lines(demo).values()
-    assert len(lines) >= 14
+    assert len(lines) >= 19
     for line in lines:
         assert run(line)
+
+
+def test_a_host_that_demands_a_client_certificate_is_closed_without_one(demo: Program) -> None:
+    (line,) = [line for text, line in curl_lines(demo).items() if text.startswith("a client cert")]
+    words = shlex.split(line)
+    at = words.index("--cert")
+    done = subprocess.run(
+        words[:at] + words[at + 2 :], capture_output=True, timeout=30, check=False
+    )
+    assert done.returncode != 0
+    assert done.stdout == b""
+
+
+def test_without_an_https_port_nothing_of_https_is_shown() -> None:
+    ports = ("--http-port", "0", "--https-port", "off", "--admin-port", "0")
+    with Program("demo", *ports) as program:
+        program.until(lambda: any(x.startswith("Ready") for x in program.output), "Ready")
+        assert not any("--cacert" in line for line in program.output)
+        assert program.end(signal.SIGINT) == 130
 
 
 def test_several_endpoints_answer_in_turn(demo: Program) -> None:
