@@ -26,8 +26,8 @@ class ServerNames:
         self._store = store
         self._passthroughs = passthroughs
         self.guarded = guarded
-        """Whether policies differ between names, so that each request must be checked against the
-        policy that its connection was opened under."""
+        """Whether policies differ between names or demand a certificate, so that each request must
+        be checked against the policy that its connection was opened under."""
 
     @classmethod
     def of(cls, snapshot: Snapshot, host_set: str) -> "ServerNames":
@@ -48,7 +48,8 @@ class ServerNames:
             entry = _entry(default, snapshot.certificates, snapshot.authorities)
             if entry.pairs:
                 store = CertificateStore(entries, entry)
-        return cls(store, passthroughs, guarded=len(policies) > 1)
+        guarded = len(policies) > 1 or any(map(_demanding, policies))
+        return cls(store, passthroughs, guarded=guarded)
 
     def changed(
         self,
@@ -67,7 +68,7 @@ class ServerNames:
             passthroughs.pop(pattern, None)
             if isinstance(name, Terminate):
                 replaced[pattern] = _entry(name, snapshot.certificates, snapshot.authorities)
-                guarded = guarded or name.policy != store.default.policy
+                guarded = guarded or name.policy != store.default.policy or _demanding(name.policy)
             else:
                 removed.append(pattern)
                 if name is not None:
@@ -95,6 +96,10 @@ class ServerNames:
         because the host's TLS is not ended here."""
         found = self.select(host, offers_ecdsa=True, offers_rsa=True)
         return found.policy if isinstance(found, Selection) else None
+
+
+def _demanding(policy: TlsPolicy) -> bool:
+    return policy.client_certificates == "required"
 
 
 def _entry(

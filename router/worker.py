@@ -340,12 +340,14 @@ class Worker:
         for client in list(hub.clients):
             client.drain()
         deadline = self._loop.time() + timeout
-        while hub.clients and self._loop.time() < deadline:
+        while hub.busy() and self._loop.time() < deadline:
             await asyncio.sleep(0.05)
             for client in list(hub.clients):
                 client.drain()
         for client in list(hub.clients):
             client.cut()
+        for side in list(hub.pairs):
+            side.close()
         await asyncio.sleep(0)
         self.done.set()
 

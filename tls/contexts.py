@@ -40,6 +40,51 @@ class ContextRefusedError(Exception):
     """
 
 
+class _ServerSide(ssl.SSLObject):
+    """A server's side that keeps the alert which says why it refuses."""
+
+    outgoing: ssl.MemoryBIO
+
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            error.last_words = self.outgoing.read()  # type: ignore[attr-defined]  # ours
+            raise
+
+
+class ServerContext(ssl.SSLContext):
+    """A context whose failed handshakes can be explained to the client (`last_words`).
+
+    Event loops drop a connection at the first error, with OpenSSL's alert still in memory; a client
+    without the certificate that is asked for would only see that the connection ended.
+    """
+
+    sslobject_class = _ServerSide
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """As `ssl.SSLContext.wrap_bio`."""
+        side = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        if isinstance(side, _ServerSide):
+            side.outgoing = outgoing
+        return side
+
+
+def last_words(error: ssl.SSLError) -> bytes:
+    """The alert for the client after a handshake failed; empty when there is none."""
+    words = getattr(error, "last_words", b"")
+    return words if isinstance(words, bytes) else b""
+
+
 class ServerContexts:
     """The contexts of one worker, bounded."""
 
@@ -154,7 +199,7 @@ class ServerContexts:
 
 
 def _server_context(pairs: tuple[CertificatePair, ...], policy: TlsPolicy) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     if policy.profile == "modern":
         context.minimum_version = ssl.TLSVersion.TLSv1_3
     else:

@@ -16,6 +16,8 @@ from tls.upstream import UpstreamContexts
 
 if TYPE_CHECKING:
     from router.io.downstream import ClientConnection
+    from router.io.listener import Opening
+    from router.io.passthrough import Side
 
 TICK = 0.25
 """Seconds between two ticks: the precision of all time-outs."""
@@ -50,6 +52,10 @@ class Hub:
         self.max_clients = max_clients
         self.timed: set[Timed] = set()
         self.clients: set[ClientConnection] = set()
+        self.openings: dict[Opening, None] = {}
+        """Accepted connections that are not clients yet, the oldest first."""
+        self.pairs: set[Side] = set()
+        """Clients' sides of connections that are passed through."""
         self.contexts = contexts
         self.upstream_contexts = upstream_contexts
         self._log = log
@@ -77,9 +83,13 @@ class Hub:
             rt.access_log.flush()
 
     def admit(self) -> bool:
-        """Whether one more client may connect; makes room by closing the longest idle ones."""
-        if len(self.clients) < self.max_clients:
+        """Whether one more client may connect; makes room by ending the oldest connection of which
+        nothing is known yet, else by closing the clients that are idle for longest."""
+        if len(self.clients) + len(self.openings) + len(self.pairs) < self.max_clients:
             return True
+        for opening in self.openings:
+            if opening.give_up():
+                return True
         idle = sorted(
             (client for client in self.clients if client.is_idle()),
             key=lambda client: client.deadline,
@@ -97,6 +107,10 @@ class Hub:
             self._said.clear()
         self._said[key] = now
         self._log("warning", event, fields)
+
+    def busy(self) -> bool:
+        """Whether anything is still going on with clients."""
+        return bool(self.clients or self.openings or self.pairs)
 
     def report(self, error: Exception) -> None:
         """An exception that is a defect of ours: tell, and go on."""

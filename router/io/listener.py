@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 
 from router.exchange import Dialler
 from router.http.answers import fault_answer
@@ -31,11 +32,13 @@ from tls.client_hello import (
     alert_record,
 )
 from tls.client_hello import NeedMore as NeedMoreHello
-from tls.contexts import ContextRefusedError
+from tls.contexts import ContextRefusedError, last_words
 from tls.policy import refuses_alpn
 
 ACCEPT_BUDGET = 64
 """Connections accepted in one turn of the loop, so that a flood leaves time for others."""
+_CLOSE_WAIT = 8
+"""TCP_CLOSE_WAIT of Linux: the peer has closed its side."""
 _RETRY_SECONDS = 0.1
 """Pause after accept failed for want of descriptors or memory."""
 
@@ -81,6 +84,10 @@ class PeekingListener:
                 self.loop.remove_reader(self._sock.fileno())
                 self.loop.call_later(_RETRY_SECONDS, self._resume)
                 return
+            if not self.hub.admit():
+                self.hub.runtime.counters.refused_connections += 1
+                accepted.close()
+                continue
             accepted.setblocking(False)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             Opening(self, accepted, str(address[0])).start()
@@ -101,12 +108,15 @@ class Opening:
         self._peer = peer
         self._read: Callable[[], bool] = self._read_hello
         self._hello = ClientHelloReader()
+        self._accepted = self._rt.clock()
+        self._peeked = 0
         self.deadline = NEVER
 
     def start(self) -> None:
         """Wait for the first bytes."""
         limits = self._rt.limits
         self._hub.timed.add(self)
+        self._hub.openings[self] = None
         if self._rt.proxy_protocol.trust(self._peer):
             self._read = self._read_proxy_header
             self.deadline = self._rt.now + limits.proxy_header_timeout
@@ -119,6 +129,13 @@ class Opening:
     def expire(self, now: float) -> None:
         """Nothing, or too little, came in time."""
         self._refuse("timeout", b"")
+
+    def give_up(self) -> bool:
+        """End it to make room for another one; False once its handshake has begun."""
+        if self._read == self._done:
+            return False
+        self._refuse("crowded-out", b"")
+        return True
 
     def _expect_content(self) -> None:
         """What comes next: a ClientHello, or on plain ports HTTP."""
@@ -145,7 +162,15 @@ class Opening:
         return False
 
     def _peek(self, size: int) -> bytes:
-        return self._sock.recv(size, socket.MSG_PEEK)
+        """The first bytes; none when no more will come."""
+        data = self._sock.recv(size, socket.MSG_PEEK)
+        if len(data) > self._peeked:
+            self._peeked = len(data)
+            return data
+        # Woken without news: after the client's FIN, the socket stays readable whatever its
+        # low-water mark says, and would wake us for ever.
+        state = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        return b"" if state == _CLOSE_WAIT else data
 
     def _wait_for(self, at_least: int) -> None:
         """Wake up only when so many bytes are there: the peeked ones would wake us at once."""
@@ -165,6 +190,7 @@ class Opening:
             self._refuse("proxy-header", b"")
             return False
         self._sock.recv(header.length)
+        self._peeked = 0
         if header.client is not None:
             self._peer = header.client
         self._expect_content()
@@ -201,6 +227,7 @@ class Opening:
             self._refuse("no-certificate", alert_record(Alert.INTERNAL_ERROR))
         elif isinstance(selection, Passthrough):
             self._release()
+            self._hub.openings.pop(self, None)
             self._start(
                 pass_through(
                     self._hub,
@@ -236,23 +263,30 @@ class Opening:
                 listener.hub, listener.dialler, listener.listener, tls=state, peer=self._peer
             )
 
+        left = self._rt.limits.tls_handshake_timeout - (self._rt.clock() - self._accepted)
+        spare = self._sock.dup() if context is not None else None
         try:
-            if context is None:
-                await listener.loop.connect_accepted_socket(factory, self._sock)
-                return
             await listener.loop.connect_accepted_socket(
                 factory,
                 self._sock,
                 ssl=context,
-                ssl_handshake_timeout=self._rt.limits.tls_handshake_timeout,
-                ssl_shutdown_timeout=1.0,
+                ssl_handshake_timeout=None if context is None else max(0.1, left),
+                ssl_shutdown_timeout=None if context is None else 1.0,
             )
         except ssl.SSLError as error:
+            if spare is not None:
+                # The event loop has closed its socket with the alert still unsent.
+                with suppress(OSError):
+                    spare.send(last_words(error))
             self._count_failure((error.reason or "ssl").lower().replace("_", "-"))
         except (TimeoutError, ConnectionAbortedError):
             self._count_failure("timeout")
         except OSError:
             self._count_failure("closed")
+        finally:
+            if spare is not None:
+                spare.close()
+            self._hub.openings.pop(self, None)
 
     # -- ends ----------------------------------------------------------------------------------
 
@@ -270,11 +304,12 @@ class Opening:
 
     def _end(self) -> None:
         self._release()
+        self._hub.openings.pop(self, None)
         self._sock.close()
 
-    def _refuse(self, reason: str, last_words: bytes) -> None:
+    def _refuse(self, reason: str, words: bytes) -> None:
         self._count_failure(reason)
-        self._say(last_words)
+        self._say(words)
         self._end()
 
     def _answer_plain(self, outcome: NotTls) -> None:
@@ -294,13 +329,13 @@ class Opening:
             )
         self._end()
 
-    def _say(self, last_words: bytes) -> None:
+    def _say(self, words: bytes) -> None:
         """Write to a fresh socket, whose buffer is empty; take what came, or closing resets."""
-        if not last_words:
+        if not words:
             return
         try:
             self._sock.recv(MAX_RECEIVED)
-            self._sock.send(last_words)
+            self._sock.send(words)
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
             return

@@ -21,14 +21,19 @@ class Side(asyncio.Protocol):
         self._timed = timed
         self.deadline = NEVER
         self.transport: asyncio.Transport | None = None
-        self.bytes = 0
+        self.ended = False
+        """Nothing more comes from here."""
+        self._over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # uvloop's own class
         self.transport.set_write_buffer_limits(high=_BUFFER)  # type: ignore[union-attr]  # just set
         if self._timed:
             self._hub.timed.add(self)
+            self._hub.pairs.add(self)
             self.touch()
+        if self._over:
+            self.close()
 
     def touch(self) -> None:
         """Bytes passed: the pair is not idle."""
@@ -40,18 +45,21 @@ class Side(asyncio.Protocol):
                 other.touch()
 
     def data_received(self, data: bytes) -> None:
-        self.bytes += len(data)
         self.touch()
         other = self._other()
-        if other is not None and other.transport is not None:
+        if other is not None and other.transport is not None and not other.transport.is_closing():
             other.transport.write(data)
 
     def eof_received(self) -> bool:
+        self.ended = True
         other = self._other()
-        if other is not None and other.transport is not None and not other.transport.is_closing():
-            other.transport.write_eof()
-            return True
-        return False
+        if other is None or other.transport is None or other.transport.is_closing():
+            return False
+        if other.ended:
+            other.close()
+            return False
+        other.transport.write_eof()
+        return True
 
     def pause_writing(self) -> None:
         other = self._other()
@@ -65,6 +73,7 @@ class Side(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._hub.timed.discard(self)
+        self._hub.pairs.discard(self)
         other = self._other()
         if other is not None:
             other.close()
@@ -75,6 +84,7 @@ class Side(asyncio.Protocol):
 
     def close(self) -> None:
         """End this side, and by it the other one."""
+        self._over = True
         self.deadline = NEVER
         if self.transport is not None and not self.transport.is_closing():
             self.transport.close()

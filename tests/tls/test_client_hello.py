@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import time
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -524,12 +525,13 @@ def test_mutations_leave_no_memory_behind() -> None:
 
     tracemalloc.start()
     try:
-        before = run(200)
-        after = run(2_000)
+        levels = [run(200), run(1_000), run(1_000), run(1_000)]
     finally:
         tracemalloc.stop()
 
-    assert after - before < 16 * 1024
+    # Other threads of a test process may allocate once; a leak grows each time.
+    growth = [after - before for before, after in pairwise(levels)]
+    assert min(growth) < 4 * 1024
 
 
 def test_alerts_are_fatal_and_in_clear() -> None:
