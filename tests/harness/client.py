@@ -39,14 +39,17 @@ class Connection:
         *,
         http10: bool = False,
         receive_buffer: int = 0,
+        source: str = "",
     ) -> Self:
-        """Connect. ``methods`` are those of the requests to come (GET if not said)."""
+        """Connect, from ``source``. ``methods`` are those of the requests to come (else GET)."""
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if receive_buffer:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            if source:
+                sock.bind((source, 0))
             async with asyncio.timeout(PATIENCE):
                 await asyncio.get_running_loop().sock_connect(sock, address)
         except BaseException:

@@ -6,9 +6,9 @@ import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Self
 
+import msgspec
 from msgspec.structs import replace
 
 from router.model import wire
@@ -58,8 +58,7 @@ def secure_worker(
     return Worker(limits=limits, options=options, secret=secret, openssl_usable=openssl_usable())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Name:
+class Name(msgspec.Struct, frozen=True, kw_only=True):
     """What answers for one server name."""
 
     pairs: tuple[CertificatePair, ...] = ()
@@ -187,6 +186,7 @@ class SecureConnection(Connection):
         session: ssl.SSLSession | None = None,
         http10: bool = False,
         receive_buffer: int = 0,
+        source: str = "",
         prefix: bytes = b"",
     ) -> Self:
         """Connect, send the prefix in clear, and shake hands.
@@ -195,7 +195,9 @@ class SecureConnection(Connection):
             ssl.SSLError: one side refused the other.
             ConnectionError: the proxy ended the connection meanwhile.
         """
-        connection = await cls.open(address, methods, http10=http10, receive_buffer=receive_buffer)
+        connection = await cls.open(
+            address, methods, http10=http10, receive_buffer=receive_buffer, source=source
+        )
         try:
             if prefix:
                 await Connection._transmit(connection, prefix)

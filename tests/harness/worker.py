@@ -33,8 +33,8 @@ from router.model.snapshot import (
     Snapshot,
 )
 from router.model.upstreams import Endpoint, EndpointSet, Upstream
-from tls.tickets import TicketSecret
 from tests.harness.waiting import PATIENCE, wait_until
+from tls.tickets import TicketSecret
 
 ROOT = Path(__file__).parents[2]
 QUIET = wire.Options(access_log="off")
