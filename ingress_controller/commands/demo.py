@@ -29,6 +29,8 @@ ends everything. Takes the flags of `run`.
   ingress-controller demo --http-port 9080 --https-port 9443 --admin-port 9254
 """
 
+PREFIX = "python-ingress-demo-"
+"""Of the folder with the files that the demo makes: others may read nothing in it."""
 CURL = "curl -sS --max-time 10"
 WEBSOCKET = (
     "-H 'Connection: Upgrade' -H 'Upgrade: websocket' "
@@ -78,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     try:
         sockets = Sockets(msgspec.structs.replace(settings, serving=serving))
-        with SampleBackends() as backends, tempfile.TemporaryDirectory() as made:
+        with SampleBackends() as backends, tempfile.TemporaryDirectory(prefix=PREFIX) as made:
             manifests = Path(made) / "manifests"
             manifests.mkdir()
             write_slices(manifests, backends.ports())

@@ -109,7 +109,7 @@ def is_self_signed_default(program: Program, name: str | None = HOST) -> bool:
     return DEFAULT_NAME.encode() in certificate
 
 
-def request(connection: ssl.SSLSocket, path: str = "/", host: str = HOST) -> Answer:
+def request(connection: socket.socket, path: str = "/", host: str = HOST) -> Answer:
     """One request on a connection that stays open."""
     talk = http.client.HTTPConnection(host)
     talk.sock = connection
@@ -383,6 +383,29 @@ def test_tls_on_the_plain_port_is_refused_cleanly(folder: Path) -> None:
         ):
             trusting().wrap_socket(plain, server_hostname=HOST)
         assert ask(program.http, "/", HOST).status == 308
+
+
+def connected(address: str, first: bytes) -> socket.socket:
+    """A connection that begins with a PROXY header."""
+    where, _, port = address.rpartition(":")
+    connection = socket.create_connection((where, int(port)), timeout=10)
+    connection.sendall(first)
+    return connection
+
+
+def test_a_load_balancer_says_who_the_client_is_on_both_ports(folder: Path) -> None:
+    header = b"PROXY TCP4 192.0.2.7 127.0.0.1 50000 443\r\n"
+    words = ("--proxy-protocol-from", "127.0.0.0/8", "--no-ssl-redirect")
+    with running(folder, *words) as program:
+        plain = connected(program.http, header)
+        secure = trusting().wrap_socket(connected(program.https, header), server_hostname=HOST)
+        for connection in (plain, secure):
+            with connection:
+                assert request(connection).json()["headers"]["X-Forwarded-For"] == "192.0.2.7"
+        with pytest.raises((OSError, http.client.HTTPException)):
+            ask(program.http, "/", HOST)
+        with pytest.raises(OSError):
+            shake(program)
 
 
 def test_sigterm_ends_https_as_it_ends_http(folder: Path) -> None:
