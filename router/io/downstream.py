@@ -360,9 +360,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _reset(self) -> None:
         """End at once and visibly: an answer that the close delimits would else look complete."""
-        sock: socket.socket = self._transport.get_extra_info("socket")
+        sock: socket.socket | None = self._transport.get_extra_info("socket")
         with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            if sock is not None:  # it is None when TLS has lost the transport below
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     def _unsent_bytes(self) -> int:
@@ -372,10 +373,11 @@ class ClientConnection(asyncio.Protocol):
         buffer alone would show no progress of a client that reads slowly but steadily.
         """
         unsent = self._transport.get_write_buffer_size()
-        sock: socket.socket = self._transport.get_extra_info("socket")
+        sock: socket.socket | None = self._transport.get_extra_info("socket")
         queued = array("i", [0])
         with suppress(OSError, ValueError):
-            fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, queued)
+            if sock is not None:  # it is None when TLS has lost the transport below
+                fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, queued)
         return unsent + queued[0]
 
     # -- time ----------------------------------------------------------------------------------
