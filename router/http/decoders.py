@@ -27,6 +27,7 @@ from router.http.requests import (
     for_llhttp,
     judge_refused_head,
     read_request_head,
+    repeat_request_head,
 )
 from router.http.responses import HEAD_END, read_response_head
 
@@ -36,6 +37,8 @@ MAX_INTERIM = 16
 _NO_TRAILERS: list[Field] = []
 _TLS_HANDSHAKE = 22
 """First byte of a TLS connection (RFC 8446 5.1); no request begins with it."""
+_REPEATED = 4096
+"""Bytes of fields that a connection keeps to compare the next request's with."""
 _BLANK_LINES = 2
 """Empty lines skipped before a request line (RFC 9112 2.2 asks for at least one)."""
 _HEAD, _LENGTH, _CHUNKED, _END, _WAIT, _STOPPED, _RAW = range(7)
@@ -62,7 +65,9 @@ class RequestDecoder:
     """
 
     __slots__ = (
+        "_before",
         "_blank_lines",
+        "_block",
         "_body",
         "_fields",
         "_gated",
@@ -93,6 +98,8 @@ class RequestDecoder:
         self._left = 0
         self._body: ChunkedDecoder | None = None
         self._running = False
+        self._block = b""
+        self._before: RequestHead | None = None
 
     @property
     def held(self) -> int:
@@ -175,7 +182,7 @@ class RequestDecoder:
         if fault is not None:
             self._fail(fault)
             return False
-        head = read_request_head(raw, self._fields, self._max_fields)
+        head = self._read(raw)
         self._gated = 0
         self._blank_lines = 0
         self._refused = False
@@ -196,6 +203,18 @@ class RequestDecoder:
             self._sink.request_head(head)
             self._sink.request_end(_NO_TRAILERS)
         return True
+
+    def _read(self, raw: bytes) -> RequestHead | Fault:
+        line_end = raw.find(b"\r\n")
+        block = raw[line_end:]
+        if block == self._block and self._before is not None:
+            repeated = repeat_request_head(raw, line_end, self._before, self._fields.max_line)
+            if repeated is not None:
+                return repeated
+        head = read_request_head(raw, self._fields, self._max_fields)
+        if isinstance(head, RequestHead) and head.may_repeat() and len(block) <= _REPEATED:
+            self._block, self._before = block, head
+        return head
 
     def _read_partial_head(self, data: bytes) -> bool:
         """Refuse what can be refused before the head is complete; always False."""

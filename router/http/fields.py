@@ -7,6 +7,7 @@ holds no credentials.
 """
 
 import re
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from router.http.faults import BAD_FIELD, HEAD_TOO_LARGE, Fault
@@ -94,6 +95,10 @@ _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 _REMEMBERED_LINES = 4096
 _REMEMBERED_LENGTH = 256
+_REMEMBERED_VALUES = 64
+"""Lines of one name that are remembered: a name whose values always differ (a request id, a time)
+must not push out the others."""
+_REMEMBERED_NAMES = 1024
 
 
 class Field(NamedTuple):
@@ -116,12 +121,27 @@ class StatusLine(NamedTuple):
     reason: bytes
 
 
+@dataclass(slots=True)
+class _Name:
+    """A field name as somebody wrote it."""
+
+    kind: int
+    lower: bytes
+    start: bytes
+    """Name, colon and blank, as we write them."""
+    underscore: bool
+    """Dropped, and counted each time."""
+    memory: int
+    """How many more lines of this name are remembered."""
+
+
 class FieldReader:
     """Reads the header lines of one role (requests or responses) for one worker."""
 
     __slots__ = (
         "_drop_underscores",
         "_kinds",
+        "_names",
         "_prefixes",
         "known",
         "known_starts",
@@ -138,6 +158,7 @@ class FieldReader:
         drop_underscores: bool,
     ) -> None:
         self._kinds = kinds
+        self._names: dict[bytes, _Name] = {}
         self._prefixes = prefixes
         self._drop_underscores = drop_underscores
         self.max_line = max_line
@@ -164,20 +185,40 @@ class FieldReader:
         if len(line) > self.max_line:
             return HEAD_TOO_LARGE
         name, colon, value = line.partition(b":")
-        if not colon or not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        known = self._names.get(name)
+        if known is None:
+            if not colon or not _NAME.fullmatch(name):
+                return BAD_FIELD
+            known = self._learn(name)
+        if not _VALUE.fullmatch(value):
             return BAD_FIELD
         value = value.strip(b" \t")
+        if known.underscore:
+            self.underscores += 1
+        field = Field(known.kind, known.lower, value, known.start + value + b"\r\n")
+        if known.memory > 0 and len(line) <= _REMEMBERED_LENGTH:
+            known.memory -= 1
+            if len(self.known) >= _REMEMBERED_LINES:
+                self.known.clear()
+                self._names.clear()
+            self.known[line] = field
+        return field
+
+    def _learn(self, name: bytes) -> _Name:
+        """What a name (a token) means, from now on known."""
         lower = name.lower()
         kind = self._kinds.get(lower, PASS)
+        underscore = False
         if kind == PASS:
             if self._drop_underscores and b"_" in lower:
-                self.underscores += 1
+                underscore = True
                 kind = DROP
             elif lower.startswith(self._prefixes):
                 kind = DROP if lower.startswith(OURS_ALONE) else FORWARDING
-        field = Field(kind, lower, value, name + b": " + value + b"\r\n")
-        if len(line) <= _REMEMBERED_LENGTH and kind != AUTHORIZATION and kind != COOKIE:
-            if len(self.known) >= _REMEMBERED_LINES:
-                self.known.clear()
-            self.known[line] = field
-        return field
+        forgets = underscore or kind in (AUTHORIZATION, COOKIE)
+        known = _Name(kind, lower, name + b": ", underscore, 0 if forgets else _REMEMBERED_VALUES)
+        if len(self._names) >= _REMEMBERED_NAMES:
+            self._names.clear()
+        if len(name) <= _REMEMBERED_LENGTH:
+            self._names[name] = known
+        return known

@@ -75,6 +75,27 @@ class RequestHead:
         self.websocket_key = b""
         self.websocket_version = b""
 
+    def may_repeat(self) -> bool:
+        """Whether a later head with the same fields means the same, whatever its target."""
+        plain = not (self.has_body or self.upgrade or self.expects_continue or self.nominated)
+        return plain and self.minor == 1  # in HTTP/1.0 the host may come from the target
+
+    def again(self, method: bytes, target: bytes, size: int) -> "RequestHead":
+        """The head of a request with exactly the fields of this one, target not read yet."""
+        head = RequestHead(method, target, self.minor, size)
+        head.host_field = self.host_field
+        head.keep_alive = self.keep_alive
+        head.closes = self.closes
+        head.takes_trailers = self.takes_trailers
+        head.grpc = self.grpc
+        head.content_length = self.content_length
+        head.passed = self.passed
+        head.forwarding = self.forwarding
+        head.user_agent = self.user_agent
+        head.referer = self.referer
+        head.authorization = self.authorization
+        return head
+
 
 class ResponseHead:
     """The head of an upstream's answer."""

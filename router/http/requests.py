@@ -76,6 +76,25 @@ def read_request_head(raw: bytes, fields: FieldReader, max_fields: int) -> Reque
     return head if fault is None else fault
 
 
+def repeat_request_head(
+    raw: bytes, line_end: int, before: RequestHead, max_line: int
+) -> RequestHead | Fault | None:
+    """A head whose fields are, byte for byte, those of the one before on its connection.
+
+    Clients that keep a connection send the same fields with each request as a rule; then only the
+    request line needs to be read. None when the line itself is not of the common kind.
+    """
+    parts = raw[:line_end].split(b" ")
+    if len(parts) != 3 or len(parts[1]) > max_line:
+        return None
+    method, target, version = parts
+    if method not in _METHODS or _MINOR.get(version) != before.minor:
+        return None
+    head = before.again(method, target, len(raw))
+    fault = check_request(head)
+    return head if fault is None else fault
+
+
 def judge_request_line(line: bytes) -> Fault | None:
     """Why a request line is refused that llhttp or the common path did not take.
 
