@@ -149,8 +149,11 @@ class Transport:
     def write(self, data: bytes) -> None:
         self.written += data
 
-    def get_extra_info(self, name: str) -> tuple[str, int]:
-        return ("192.0.2.254", 4711)
+    def get_extra_info(self, name: str) -> tuple[str, int] | None:
+        return ("192.0.2.254", 4711) if name == "peername" else None
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def set_write_buffer_limits(self, high: int) -> None: ...
 
