@@ -106,7 +106,7 @@ class Diagnostic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Line in that file, counted from 1; 0 when unknown."""
 
 
-DiagnosticOrder = tuple[ObjectKey, list[str | int], str, str, str, int]
+DiagnosticOrder = tuple[ObjectKey, list[str | int], str, str, str, str, int]
 
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -123,6 +123,7 @@ def order(diagnostic: Diagnostic) -> DiagnosticOrder:
         pieces,
         diagnostic.code.value,
         diagnostic.message,
+        diagnostic.consequence,
         diagnostic.file,
         diagnostic.line,
     )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ingress_controller.objects import ingress as i
+from ingress_controller.objects.config import ConfigMap, Kept, Secret
 from ingress_controller.objects.meta import ObjectKey, ObjectMeta
 from ingress_controller.objects.service import Service, ServicePort, ServiceSpec
 from ingress_controller.objects.slices import (
@@ -24,7 +25,14 @@ from ingress_controller.store import KubernetesObject, ObjectChange, key_of
 from ingress_controller.translate.options import Options
 from ingress_controller.translate.translator import Translator, translate
 from router.model.apply import apply_delta
-from router.model.snapshot import Snapshot
+from router.model.snapshot import Answer, HttpsRules, Passthrough, Snapshot, Terminate
+from tests.ingress_controller.translate.tls_objects import (
+    authorities_pem,
+    https_options,
+    issued,
+    pair_secret,
+    secret,
+)
 
 T = TypeVar("T")
 
@@ -41,8 +49,16 @@ def several(items: st.SearchStrategy[T], most: int = 3) -> st.SearchStrategy[tup
     return st.lists(items, max_size=most).map(tuple)
 
 
-def metas(names: st.SearchStrategy[str]) -> st.SearchStrategy[ObjectMeta]:
-    return st.builds(ObjectMeta, names, NAMESPACES, creation_timestamp=TIMES)
+def metas(
+    names: st.SearchStrategy[str], annotations: st.SearchStrategy[dict[str, str]] | None = None
+) -> st.SearchStrategy[ObjectMeta]:
+    return st.builds(
+        ObjectMeta,
+        names,
+        NAMESPACES,
+        annotations=st.just({}) if annotations is None else annotations,
+        creation_timestamp=TIMES,
+    )
 
 
 PORTS = st.sampled_from([("http", 0), ("", 80), ("admin", 0), ("", 8080), ("http", 80)]).map(
@@ -67,9 +83,74 @@ SPECS = st.builds(
     CLASS_NAMES,
     st.none() | BACKENDS,
     several(RULES),
-    st.sampled_from([(), (i.IngressTLS(),)]),
+    several(
+        st.builds(
+            i.IngressTLS,
+            several(st.sampled_from(["a.test", "a.test", "*.test", "bad:80"]), 2),
+            st.sampled_from(["s1", "s1", "s2", ""]),
+        ),
+        2,
+    ),
 )
-INGRESSES = st.builds(i.Ingress, metas(st.sampled_from(["one", "two", "three"])), SPECS)
+OURS, THEIRS = "python-ingress.dev/", "nginx.ingress.kubernetes.io/"
+ANNOTATIONS = st.dictionaries(
+    st.sampled_from(
+        [
+            OURS + "auth-tls-secret",
+            OURS + "auth-tls-configmap",
+            OURS + "tls-profile",
+            OURS + "nonsense",
+            THEIRS + "auth-tls-secret",
+            THEIRS + "auth-tls-verify-client",
+            THEIRS + "backend-protocol",
+            THEIRS + "force-ssl-redirect",
+            THEIRS + "proxy-ssl-secret",
+            THEIRS + "proxy-ssl-verify",
+            THEIRS + "ssl-passthrough",
+            THEIRS + "ssl-redirect",
+        ]
+    ),
+    st.sampled_from(["s1", "s1", "s2", "true", "true", "false", "on", "off", "HTTPS", "modern"]),
+    max_size=3,
+)
+INGRESSES = st.builds(
+    i.Ingress,
+    metas(st.sampled_from(["one", "two", "three"]), st.just({}) | ANNOTATIONS),
+    SPECS,
+)
+
+
+def _secrets() -> list[Secret]:
+    """Few, so that hosts share them: good and bad, with and without authorities, kept or not."""
+    kept = Kept(2_000_000_000, deleted=True, reason="", field="")
+    found = []
+    for namespace in ("red", "blue"):
+        for name in ("s1", "s2"):
+            ca = authorities_pem()
+            found += [
+                pair_secret(name, "a.test", namespace=namespace),
+                pair_secret(name, "a.test", namespace=namespace, serial=1, ca_crt=ca),
+                pair_secret(name, "a.test", namespace=namespace, kept=kept),
+                pair_secret(name, "*.test", "x", namespace=namespace, algorithm="rsa"),
+                secret(name, namespace=namespace, ca_crt=authorities_pem("another authority")),
+                secret(name, namespace=namespace, ca_crt=ca, other="x"),
+                secret(name, namespace=namespace, tls_crt="garbage", tls_key=b"", ca_crt=b"x"),
+                secret(
+                    name,
+                    namespace=namespace,
+                    tls_crt=issued(("a.test",), "ecdsa", 0)[0],
+                    tls_key=issued(("a.test",), "ecdsa", 1)[1],
+                ),
+            ]
+    return found
+
+
+SECRETS = st.sampled_from(_secrets())
+CONFIG_MAPS = st.builds(
+    ConfigMap,
+    st.builds(ObjectMeta, st.sampled_from(["s1", "s2"]), st.just("red")),
+    st.sampled_from([{}, {"ca.crt": authorities_pem().decode()}, {"ca.crt": "garbage"}]),
+)
 CLASSES = st.builds(
     i.IngressClass,
     st.builds(
@@ -118,9 +199,24 @@ ENDPOINTS = st.builds(
     metas(SERVICES),
     several(st.builds(EndpointSubset, IPS, IPS, several(SLICE_PORTS))),
 )
-OBJECTS = st.one_of(INGRESSES, INGRESSES, SERVICE_OBJECTS, SLICES, ENDPOINTS, CLASSES)
+OBJECTS = st.one_of(
+    INGRESSES,
+    INGRESSES,
+    SERVICE_OBJECTS,
+    SLICES,
+    ENDPOINTS,
+    CLASSES,
+    SECRETS,
+    SECRETS,
+    CONFIG_MAPS,
+)
 OPTIONS = st.builds(
     Options,
+    https=st.sampled_from([True, True, False]),
+    default_certificate=st.just(https_options().default_certificate),
+    default_tls_secret=st.sampled_from(["", "red/s1"]),
+    ssl_redirect=st.booleans(),
+    hsts=st.sampled_from(["", "max-age=1"]),
     watch_ingress_without_class=st.booleans(),
     allow_external_name=st.booleans(),
     allow_local_endpoints=st.booleans(),
@@ -135,8 +231,35 @@ WORKING: list[KubernetesObject] = [
             "python",
             i.Backend(i.ServiceBackend("web", i.ServiceBackendPort("http"))),
             (i.Rule("a.test"),),
+            (i.IngressTLS(("a.test",), "s1"),),
         ),
     ),
+    i.Ingress(
+        ObjectMeta(
+            "verified",
+            "red",
+            annotations={
+                OURS + "auth-tls-secret": "s2",
+                OURS + "backend-protocol": "HTTPS",
+                OURS + "proxy-ssl-secret": "s2",
+            },
+        ),
+        i.IngressSpec(
+            "python",
+            i.Backend(i.ServiceBackend("web", i.ServiceBackendPort("http"))),
+            (i.Rule("clients.test"),),
+        ),
+    ),
+    i.Ingress(
+        ObjectMeta("passed", "red", annotations={THEIRS + "ssl-passthrough": "true"}),
+        i.IngressSpec(
+            "python",
+            i.Backend(i.ServiceBackend("web", i.ServiceBackendPort("http"))),
+            (i.Rule("passed.test"),),
+        ),
+    ),
+    pair_secret("s1", "a.test", namespace="red"),
+    secret("s2", namespace="red", ca_crt=authorities_pem()),
     Service(_META, ServiceSpec(ports=(ServicePort(80, "http"),))),
     EndpointSlice(
         ObjectMeta("s1", "red", {"kubernetes.io/service-name": "web"}),
@@ -148,7 +271,15 @@ WORKING: list[KubernetesObject] = [
 
 
 def content(snapshot: Snapshot) -> tuple[object, ...]:
-    return (snapshot.listeners, snapshot.hosts, snapshot.upstreams, snapshot.endpoints)
+    return (
+        snapshot.listeners,
+        snapshot.hosts,
+        snapshot.upstreams,
+        snapshot.endpoints,
+        snapshot.server_names,
+        snapshot.certificates,
+        snapshot.authorities,
+    )
 
 
 class AnySequenceOfChanges(RuleBasedStateMachine):
@@ -176,6 +307,10 @@ class AnySequenceOfChanges(RuleBasedStateMachine):
     def create_or_update(self, items: list[KubernetesObject]) -> None:
         self.change(*[ObjectChange(key_of(item), item) for item in items])
 
+    @rule(items=st.lists(SECRETS, min_size=1, max_size=2))
+    def change_secrets(self, items: list[Secret]) -> None:
+        self.change(*[ObjectChange(key_of(item), item) for item in items])
+
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
         if self.objects:
@@ -192,6 +327,8 @@ class AnySequenceOfChanges(RuleBasedStateMachine):
                 "Service": SERVICE_OBJECTS,
                 "EndpointSlice": SLICES,
                 "Endpoints": ENDPOINTS,
+                "Secret": SECRETS,
+                "ConfigMap": CONFIG_MAPS,
             }
             item = data.draw(kinds[key.kind])
             self.change(ObjectChange(key, None), ObjectChange(key_of(item), item))
@@ -211,6 +348,48 @@ class AnySequenceOfChanges(RuleBasedStateMachine):
     @invariant()
     def every_upstream_has_an_endpoint_set(self) -> None:
         assert self.worker.endpoints.keys() == self.worker.upstreams.keys()
+
+    @invariant()
+    def what_is_named_is_there_and_nothing_else(self) -> None:
+        """Certificates and authorities are those that some host or upstream names."""
+        names = self.worker.server_names.get("default", {})
+        ended = [each for each in names.values() if isinstance(each, Terminate)]
+        spoken = [each.tls for each in self.worker.upstreams.values() if each.tls is not None]
+        pairs = {digest for each in ended for digest in each.certificates}
+        pairs |= {each.client_certificate for each in spoken} - {None}
+        assert self.worker.certificates.keys() == pairs
+        bundles = {each.policy.authorities for each in ended}
+        bundles |= {each.authorities for each in spoken}
+        assert self.worker.authorities.keys() == bundles - {None}
+        for each in names.values():
+            if isinstance(each, Passthrough):
+                assert each.upstream in self.worker.upstreams
+
+    @invariant()
+    def nobody_gets_around_client_certificates(self) -> None:
+        """A host that demands them serves nothing of its owner's in clear."""
+        for pattern, each in self.worker.server_names.get("default", {}).items():
+            if not isinstance(each, Terminate) or each.policy.client_certificates == "none":
+                continue
+            assert each.policy.authorities in self.worker.authorities
+            host = self.worker.hosts["default"].get(pattern)
+            if host is None or each.policy.client_certificates == "optional":
+                continue
+            owner = self.translator.claimants(pattern)[0].namespace
+            default = () if host.default is None else (host.default,)
+            for route in (*host.routes, *default):
+                if route.origin.namespace == owner and not isinstance(route.action, Answer):
+                    assert isinstance(route.https, HttpsRules)
+                    assert route.https.redirect
+
+    @invariant()
+    def every_host_has_a_server_name(self) -> None:
+        if self.options.https:
+            names = self.worker.server_names["default"]
+            assert names.keys() >= self.worker.hosts["default"].keys() | {""}
+            default = names[""]
+            assert isinstance(default, Terminate)
+            assert len(default.certificates) == 1
 
 
 TestAnySequenceOfChanges = AnySequenceOfChanges.TestCase
