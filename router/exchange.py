@@ -4,10 +4,8 @@ An exchange knows two interfaces, the client's side and the upstream's side, and
 Both sides call it; it never waits.
 """
 
-from typing import Protocol
-
 from router.accesslog import AccessLog, AccessRecord, remote_user
-from router.forward.request import Forwarding, upstream_head
+from router.forward.request import upstream_head
 from router.forward.response import (
     BY_CHUNKS,
     BY_CLOSE,
@@ -20,99 +18,27 @@ from router.forward.response import (
 from router.forward.retry import Attempts, may_try_again
 from router.http.answers import CONTINUE, fault_answer, options_answer, redirect_answer
 from router.http.chunked import LAST_CHUNK, chunk, last_chunk
-from router.http.decoders import ResponseDecoder
 from router.http.faults import (
-    AMBIGUOUS_PATH,
     BAD_ANSWER,
-    BAD_HOST,
     BODY_TOO_LARGE,
-    CERTIFICATE_NEEDED,
     CLIENT_GONE,
     CONNECT_REFUSED,
     INTERNAL,
-    MISDIRECTED,
     NO_ENDPOINT,
-    NO_ROUTE,
     POOL_FULL,
     Fault,
     Side,
 )
 from router.http.fields import Field
 from router.http.head import RequestHead, ResponseHead
-from router.match.paths import PathRefused, canonical_path
-from router.model.snapshot import HostSetName
 from router.pool import PooledConnection, Target, UpstreamPool
+from router.routing import find_route, https_location, must_redirect
 from router.runtime import BoundRoute, Runtime
-from tls.policy import TlsPolicy
+from router.sides import ClientSide, Dialler, UpstreamSide
 
 KEPT_BODY = 65536
 """Bytes of a request body kept until the answer begins, so that the request can be sent again;
 also what is taken from the client while a connection is being opened."""
-
-
-class ClientSide(Protocol):
-    """The client's connection, as the exchange sees it."""
-
-    forwarding: Forwarding
-    hosts: HostSetName
-    https_port: int
-    """The published port that redirects to https name."""
-    policy: TlsPolicy | None
-    """What the connection was opened under; None for plain HTTP."""
-
-    def whole_certificate(self) -> bytes:
-        """The line with the client's whole certificate, or nothing."""
-        ...
-
-    def write(self, data: bytes) -> None: ...
-    def write_parts(self, parts: list[bytes]) -> None: ...
-    def may_keep_alive(self) -> bool: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-    def is_paused(self) -> bool:
-        """Whether the client does not read fast enough."""
-        ...
-
-    def exchange_over(self, *, keep_alive: bool) -> None:
-        """The answer is complete; the next request's turn, or the end."""
-        ...
-
-    def exchange_cut(self, *, reset: bool) -> None:
-        """The answer cannot be completed: end the connection so that the client notices."""
-        ...
-
-    def open_tunnel(self, upstream: "UpstreamSide", early: bytes) -> None: ...
-
-
-class UpstreamSide(PooledConnection, Protocol):
-    """A connection to an endpoint, as the exchange sees it."""
-
-    decoder: ResponseDecoder
-    exchange: "Exchange | None"
-    target: Target
-
-    def write(self, data: bytes) -> None: ...
-    def write_parts(self, parts: list[bytes]) -> None: ...
-    def begin(self, exchange: "Exchange") -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-    def is_paused(self) -> bool: ...
-    def wait_for_stray_bytes(self) -> None:
-        """Go back to the pool a moment later, if nothing comes meanwhile: the answer had no body,
-        but a length, and some servers send the body all the same."""
-        ...
-
-    def expect_soon(self) -> None:
-        """Start the time in which the upstream has to send something."""
-        ...
-
-
-class Dialler(Protocol):
-    """Opens connections."""
-
-    def dial(self, target: Target, exchange: "Exchange") -> None:
-        """Open one; `Exchange.connected` or `Exchange.connect_failed` is called later."""
-        ...
 
 
 class Exchange:
@@ -196,15 +122,16 @@ class Exchange:
         if head.path == b"*":
             self._answer_options()
             return
-        fault = self._match(head)
-        route = self.route
-        if route is not None and route.route.https is not None:
-            secure = self._client.forwarding.is_secure(head)
-            if route.route.https.redirect and not secure:
-                self._redirect()
-                return
-        if fault is not None:
-            self.fail(fault)
+        client = self._client
+        route, self._path, fault, self._reason = find_route(rt, client.hosts, client.policy, head)
+        self.route = route
+        if route is not None and must_redirect(route, client.forwarding, head):
+            self._redirect()
+            return
+        if fault is None and route is not None:
+            self._pool = route.pool()
+        if fault is not None or self._pool is None:
+            self.fail(fault or NO_ENDPOINT)
             return
         limit = rt.limits.max_body_size
         if limit and head.content_length > limit:
@@ -212,61 +139,11 @@ class Exchange:
             return
         self._attempt()
 
-    def _match(self, head: RequestHead) -> Fault | None:
-        """Find route and upstream in the table that is current now (and stays this request's)."""
-        table = self._rt.table.hosts_for(self._client.hosts)
-        path = canonical_path(head.path)
-        if isinstance(path, PathRefused):
-            self._reason = path.reason
-            return AMBIGUOUS_PATH
-        raw = head.host_field
-        routes = table.precise.get(raw) if raw is not None else table.any
-        if routes is None:
-            host = self._rt.host_name(raw) if raw is not None else b""
-            if host is None:
-                return BAD_HOST
-            routes = table.find_host(host)
-        fault = self._check_policy(raw) if self._rt.guarded else None
-        if fault is MISDIRECTED:
-            return fault
-        route = routes.find(path.match) if routes is not None else None
-        if route is None:
-            return NO_ROUTE
-        self.route = route
-        self._path = path.forward
-        if fault is not None:
-            return fault
-        if route.answer is not None:
-            self._reason = route.reason
-            return route.answer
-        self._pool = route.pool()
-        return None if self._pool is not None else NO_ENDPOINT
-
-    def _check_policy(self, raw: bytes | None) -> Fault | None:
-        """The host asked for must be under the policy that this connection was opened under.
-
-        RFC 9110 15.5.20: a connection may be used for other hosts than the one it was opened for,
-        but not to get around their client certificates or versions.
-        """
-        names = self._rt.server_names_for(self._client.hosts)
-        host = self._rt.host_name(raw) if raw is not None else b""
-        wanted = names.policy_for(host.decode("ascii") if host else "")
-        policy = self._client.policy
-        if policy is not None:
-            return None if wanted == policy else MISDIRECTED
-        if wanted is not None and wanted.client_certificates == "required":
-            return CERTIFICATE_NEEDED
-        return None
-
     def _redirect(self) -> None:
         """RFC 9110 15.4.9, to the same host and path over https."""
         head = self._head
         rt = self._rt
-        host = rt.host_name(head.host_field or b"") or b""
-        port = self._client.https_port
-        location = b"https://%b%b%b" % (host, b"" if port == 443 else b":%d" % port, self._path)
-        if head.query is not None:
-            location += b"?" + head.query
+        location = https_location(rt, head, self._path, self._client.https_port)
         keep_alive = self._may_live_on()
         self._status = 308
         self._client.write(

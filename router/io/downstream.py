@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from router.accesslog import AccessLog, AccessRecord
-from router.exchange import Dialler, Exchange, UpstreamSide
+from router.exchange import Exchange
 from router.forward.certificate import (
     NO_CERTIFICATE,
     Names,
@@ -22,7 +22,6 @@ from router.forward.certificate import (
 )
 from router.forward.request import Forwarding
 from router.http.answers import fault_answer
-from router.http.decoders import RequestDecoder
 from router.http.faults import (
     CLIENT_STALLED,
     OVERLOADED,
@@ -33,10 +32,12 @@ from router.http.faults import (
 )
 from router.http.fields import Field
 from router.http.head import RequestHead
+from router.http.request_decoder import RequestDecoder
 from router.io.hub import Hub
 from router.io.tunnel import Tunnel
 from router.model.snapshot import Listener
 from router.runtime import NEVER, Runtime
+from router.sides import Dialler, UpstreamSide
 from tls.client_hello import Alert, alert_record
 from tls.policy import TlsPolicy
 

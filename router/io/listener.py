@@ -13,7 +13,6 @@ import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
-from router.exchange import Dialler
 from router.http.answers import fault_answer
 from router.http.faults import PLAIN_ON_TLS_PORT
 from router.io.downstream import ClientConnection, TlsState
@@ -22,6 +21,7 @@ from router.io.passthrough import pass_through
 from router.model.snapshot import Listener, Passthrough
 from router.proxy_protocol import MAX_HEADER, Malformed, NeedMore, read_proxy_header
 from router.runtime import NEVER, Runtime
+from router.sides import Dialler
 from tls.client_hello import (
     MAX_RECEIVED,
     Alert,

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from router.exchange import Exchange, UpstreamSide
+from router.exchange import Exchange
 from router.http.faults import CLIENT_GONE, Fault
+from router.sides import UpstreamSide
 
 if TYPE_CHECKING:
     from router.io.downstream import ClientConnection

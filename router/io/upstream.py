@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 
 from router.exchange import Exchange
-from router.http.decoders import ResponseDecoder
 from router.http.faults import CUT_ANSWER, UPSTREAM_CLOSED, UPSTREAM_TIMEOUT, Fault
 from router.http.fields import Field
 from router.http.head import ResponseHead
+from router.http.response_decoder import ResponseDecoder
 from router.io.downstream import BUFFER
 from router.io.hub import Hub
 from router.io.tunnel import Tunnel

@@ -179,6 +179,7 @@ ROWS: tuple[AnswerRow, ...] = (
         data=OK + HELLO + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
         body=b"hello",
         reused=False,
+        timed=True,
     ),
     AnswerRow(
         name="R27 CL 10, 5 sent, close",

@@ -124,6 +124,8 @@ class AnswerRow:
     """The body that the client gets; None: not looked at."""
     cut_off: bool = False
     """The client gets no complete answer with this status: its connection is cut."""
+    timed: bool = False
+    """What comes behind the answer is seen only if it comes before the next request: no cuts."""
     interim: tuple[int, ...] = ()
     """Exactly these interim answers reach an HTTP/1.1 client."""
     has: tuple[tuple[str, str], ...] = ()

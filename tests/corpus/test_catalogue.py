@@ -69,6 +69,8 @@ async def test_answer_whole(edge: Edge, row: AnswerRow) -> None:
 
 @pytest.mark.parametrize("row", _answers(hurried=False))
 async def test_answer_cut_at_every_byte(edge: Edge, row: AnswerRow) -> None:
+    if row.timed:
+        pytest.skip("what comes later than the next request cannot be told from its answer")
     path = _script(edge, row)
     await oracle.play_answer_cut(edge, row, path)
 

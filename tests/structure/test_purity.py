@@ -15,7 +15,10 @@ PURE = (
     "router/balance",
     "router/pool.py",
     "router/exchange.py",
+    "router/routing.py",
     "router/runtime.py",
+    "router/server_names.py",
+    "router/proxy_protocol.py",
     "router/counters.py",
     "router/accesslog.py",
     "ingress_controller/objects",
@@ -23,6 +26,14 @@ PURE = (
     "ingress_controller/store.py",
     "ingress_controller/holdoff.py",
     "ingress_controller/explain",
+    "ingress_controller/retention.py",
+    "tls/client_hello.py",
+    "tls/names.py",
+    "tls/certificate.py",
+    "tls/faults.py",
+    "tls/store.py",
+    "tls/policy.py",
+    "tls/tickets.py",
 )
 OUTSIDE = {"asyncio", "socket", "ssl", "time", "random", "os", "logging", "threading"} | {
     "subprocess",
@@ -30,7 +41,7 @@ OUTSIDE = {"asyncio", "socket", "ssl", "time", "random", "os", "logging", "threa
     "uvloop",
 }
 ONLY_IN = {
-    "httptools": {"router/http/decoders.py"},
+    "httptools": {"router/http/request_decoder.py"},
     "uvloop": {"router/worker.py", "ingress_controller/app.py"},
     "yaml": {
         "ingress_controller/sources",

@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.http.decoders import RequestDecoder
 from router.http.faults import Fault
 from router.http.fields import REQUEST_KINDS, REQUEST_PREFIXES, Field, FieldReader
 from router.http.head import RequestHead
+from router.http.request_decoder import RequestDecoder
 
 LINES = st.sampled_from(
     [
