@@ -10,7 +10,7 @@ PAGE = Path(__file__).parents[4] / "docs" / "annotations.md"
 
 
 def test_the_committed_page_is_what_the_program_prints() -> None:
-    """When it fails: python -m ingress_controller.translate.annotations.page > docs/annotations.md"""
+    """When it fails, run the module ``page`` and write what it prints into the file."""
     assert PAGE.read_text(encoding="utf-8") == page()
 
 
