@@ -33,7 +33,7 @@ from router.http.faults import (
 from router.http.fields import Field
 from router.http.head import RequestHead
 from router.http.request_decoder import RequestDecoder
-from router.io.hub import Hub
+from router.io.hub import BUFFER, Hub
 from router.io.tunnel import Tunnel
 from router.model.snapshot import Listener
 from router.runtime import NEVER, Runtime
@@ -41,9 +41,6 @@ from router.sides import Dialler, UpstreamSide
 from tls.client_hello import Alert, alert_record
 from tls.policy import TlsPolicy
 
-BUFFER = 65536
-"""Bytes that wait to be sent to one side, and bytes of pipelined requests that wait for their
-turn, before reading pauses."""
 _LINGER_SECONDS = 2.0
 _LINGER_SECONDS_TLS = 0.1
 """TLS has no half-closed connections: the client sees the end only when this is over."""

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from router.io.listener import Opening
     from router.io.passthrough import Side
 
+BUFFER = 65536
+"""Bytes that wait to be sent to one side, and bytes of pipelined requests that wait for their
+turn, before reading pauses."""
 TICK = 0.25
 """Seconds between two ticks: the precision of all time-outs."""
 _MAX_REPORTS = 10

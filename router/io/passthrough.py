@@ -4,12 +4,10 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from router.io.hub import Hub
+from router.io.hub import BUFFER, Hub
 from router.model.snapshot import Passthrough
 from router.pool import Target
 from router.runtime import NEVER
-
-_BUFFER = 65536
 
 
 class Side(asyncio.Protocol):
@@ -27,7 +25,7 @@ class Side(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # uvloop's own class
-        self.transport.set_write_buffer_limits(high=_BUFFER)  # type: ignore[union-attr]  # just set
+        self.transport.set_write_buffer_limits(high=BUFFER)  # type: ignore[union-attr]  # just set
         if self._timed:
             self._hub.timed.add(self)
             self._hub.pairs.add(self)

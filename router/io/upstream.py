@@ -8,8 +8,7 @@ from router.http.faults import CUT_ANSWER, UPSTREAM_CLOSED, UPSTREAM_TIMEOUT, Fa
 from router.http.fields import Field
 from router.http.head import ResponseHead
 from router.http.response_decoder import ResponseDecoder
-from router.io.downstream import BUFFER
-from router.io.hub import Hub
+from router.io.hub import BUFFER, Hub
 from router.io.tunnel import Tunnel
 from router.pool import Target
 from router.runtime import NEVER, Runtime
