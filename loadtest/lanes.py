@@ -1,49 +1,25 @@
-"""The load: one class a lane, each a single-threaded epoll loop in the caller's process.
+"""The kinds of load, one class each."""
 
-The generator must cost little, because it shares its core with the backend; and it must be the
-same for every proxy. So it opens plain sockets, sends prebuilt requests, and looks at an answer
-only as far as it must: the status line, and where the answer ends. Every loop ends at a deadline.
-"""
-
-import contextlib
-import errno
 import itertools
 import select
 import socket
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+import ssl
 from typing import Final
 
 from loadtest.backend import LARGE_BODY, SMALL_BODY
-
-HOST: Final = "bench.example"
-"""The host that every proxy has a rule for."""
+from loadtest.lane import BROWSER_FIELDS, Lane, request
 
 VARIANTS: Final = 5000
 """Different requests that take turns, so that no proxy sees the same bytes again and again."""
 
-_EVENTS = 256
 _PIECE = 1 << 20
-_BROWSER_FIELDS = (
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:146.0) Gecko/20100101 Firefox/146.0\r\n"
-    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
-)
-
-
-def request(method: str, path: str, *fields: str) -> bytes:
-    """The head of a request to HOST; each field is a whole line without its end."""
-    lines = "".join(f"{field}\r\n" for field in fields)
-    return f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n{lines}\r\n".encode()
-
-
-SMALL: Final = request("GET", "/small", *_BROWSER_FIELDS.splitlines())
+_RECORDS = 32
+"""TLS records of one connection that are read before the others and the backend have their turn."""
 
 
 def small_requests() -> list[bytes]:
     """Requests of three fields, as load generators send them, that differ in their query."""
-    fields = _BROWSER_FIELDS.splitlines()
+    fields = BROWSER_FIELDS.splitlines()
     return [request("GET", f"/small?page={n}", *fields) for n in range(VARIANTS)]
 
 
@@ -53,7 +29,7 @@ def forty_field_requests() -> list[bytes]:
     The query and six of the fields differ from request to request.
     """
     fields = (
-        *_BROWSER_FIELDS.splitlines(),
+        *BROWSER_FIELDS.splitlines(),
         "Accept-Language: en-GB,en;q=0.7,de;q=0.3",
         "Accept-Encoding: gzip, deflate, br, zstd",
         "Cache-Control: no-cache",
@@ -81,98 +57,6 @@ def forty_field_requests() -> list[bytes]:
         )
         for n in range(VARIANTS)
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """What one window achieved."""
-
-    units: float
-    """Answers; for large bodies, bytes divided by the size of one body."""
-    failures: int
-    """Answers that were not the expected ones."""
-    reconnects: int
-    """Connections that ended and were opened anew."""
-
-
-class Lane(ABC):
-    """One kind of load against one proxy. ``open``, ``run`` as often as wanted, ``close``."""
-
-    title: str
-    unit: str = "request"
-    connections: int = 64
-
-    def __init__(self, port: int) -> None:
-        self._address = ("127.0.0.1", port)
-        self._epoll = select.epoll()
-        self._sockets: dict[int, socket.socket] = {}
-        self._units = 0.0
-        self._failures = 0
-        self._reconnects = 0
-
-    def open(self) -> None:
-        """Connect and send the first requests.
-
-        Raises:
-            OSError: the proxy does not accept.
-        """
-        for _ in range(self.connections):
-            self._connect()
-
-    def run(self, seconds: float, step: Callable[[], None]) -> Count:
-        """Load the proxy for this time and say what came back in it.
-
-        ``step`` lets the backend do its work; it is called in every turn of the loop. The loop
-        never sleeps: a core that has to be woken costs the one that wakes it (on a virtual
-        machine several microseconds), and that would be counted as the proxy's work.
-        """
-        self._units, self._failures, self._reconnects = 0.0, 0, 0
-        poll = self._epoll.poll
-        clock = time.perf_counter
-        deadline = clock() + seconds
-        while clock() < deadline:
-            for fd, mask in poll(0, _EVENTS):
-                try:
-                    self._ready(fd, self._sockets[fd], mask)
-                except BlockingIOError:
-                    continue
-                except OSError as error:
-                    if error.errno not in (errno.ECONNRESET, errno.EPIPE):
-                        raise
-                    self._reconnect(fd)
-            step()
-        return Count(self._units, self._failures, self._reconnects)
-
-    def close(self) -> None:
-        """Close all connections."""
-        for connection in self._sockets.values():
-            connection.close()
-        self._sockets.clear()
-        self._epoll.close()
-
-    def _connect(self) -> None:
-        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-        connection = socket.socket(socket.AF_INET, kind)
-        with contextlib.suppress(BlockingIOError):
-            connection.connect(self._address)
-        fd = connection.fileno()
-        self._sockets[fd] = connection
-        self._epoll.register(fd, select.EPOLLIN)
-        self._begin(fd, connection)
-
-    def _reconnect(self, fd: int) -> None:
-        """The proxy ended this connection where it might have gone on."""
-        self._reconnects += 1
-        self._sockets.pop(fd).close()  # closing takes it out of the epoll set
-        self._connect()
-
-    @abstractmethod
-    def _begin(self, fd: int, connection: socket.socket) -> None:
-        """A new connection: send the first bytes (loopback connects at once)."""
-
-    @abstractmethod
-    def _ready(self, fd: int, connection: socket.socket, mask: int) -> None:
-        """Events on a connection."""
 
 
 class _SmallAnswers(Lane):
@@ -256,7 +140,7 @@ class Download(Lane):
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
-        self._request = request("GET", "/large", *_BROWSER_FIELDS.splitlines())
+        self._request = request("GET", "/large", *BROWSER_FIELDS.splitlines())
         self._sink = bytearray(_PIECE)
         self._left: dict[int, int] = {}  # bytes of the body still expected
 
@@ -267,7 +151,7 @@ class Download(Lane):
     def _ready(self, fd: int, connection: socket.socket, mask: int) -> None:
         left = self._left[fd]
         if left:
-            count = connection.recv_into(self._sink, min(left, _PIECE), socket.MSG_TRUNC)
+            count = self._discard(connection, min(left, _PIECE))
             if not count:
                 self._failures += 1
                 self._reconnect(fd)
@@ -287,6 +171,10 @@ class Download(Lane):
         if not left:
             connection.send(self._request)
 
+    def _discard(self, connection: socket.socket, most: int) -> int:
+        """Read at most so many bytes of a body; 0 at the end of the connection."""
+        return connection.recv_into(self._sink, most, socket.MSG_TRUNC)
+
 
 class Upload(Lane):
     """Request bodies of 10 MB."""
@@ -300,7 +188,7 @@ class Upload(Lane):
         self._head = request(
             "POST",
             "/upload",
-            *_BROWSER_FIELDS.splitlines(),
+            *BROWSER_FIELDS.splitlines(),
             "Content-Type: application/octet-stream",
             f"Content-Length: {LARGE_BODY}",
         )
@@ -375,6 +263,54 @@ class Echo(Lane):
             connection.send(self._frame)
 
 
+class SecureKeepAlive(KeepAlive):
+    """Small requests on connections that had their handshake before."""
+
+    title = "HTTPS keep-alive"
+    secure = True
+
+
+class SecureDownload(Download):
+    """Answers of 10 MB that are deciphered and thrown away."""
+
+    title = "HTTPS 10 MB download"
+    secure = True
+
+    def _discard(self, connection: socket.socket, most: int) -> int:
+        # one call reads one record of at most 16 kB
+        count = 0
+        for _ in range(_RECORDS):
+            try:
+                read = connection.recv_into(self._sink, most - count)
+            except ssl.SSLWantReadError:
+                if not count:
+                    raise
+                break
+            count += read
+            if not read or count == most:
+                break
+        return count
+
+
+class FullHandshake(NewConnection):
+    """A connection with a full handshake for every request."""
+
+    title = "new HTTPS connection, full handshake"
+    secure = True
+
+
+class ResumedHandshake(FullHandshake):
+    """A connection for every request; its handshake resumes the session of the first."""
+
+    title = "new HTTPS connection, resumed"
+
+    def _complete(self, fd: int, data: bytes) -> bool:
+        connection = self._sockets[fd]
+        if self._session is None and isinstance(connection, ssl.SSLSocket):
+            self._session = connection.session  # tickets come before the first answer
+        return super()._complete(fd, data)
+
+
 LANES: Final[dict[str, type[Lane]]] = {
     "small": KeepAlive,
     "fields": FortyFields,
@@ -382,4 +318,8 @@ LANES: Final[dict[str, type[Lane]]] = {
     "upload": Upload,
     "connections": NewConnection,
     "websocket": Echo,
+    "https": SecureKeepAlive,
+    "https-download": SecureDownload,
+    "https-full": FullHandshake,
+    "https-resumed": ResumedHandshake,
 }

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest import cpu
-from loadtest.configurations import PROXIES, Missing, Setting
-from loadtest.lanes import SMALL
+from loadtest.configurations import PROXIES, Certificate, Missing, Setting, certificate
+from loadtest.lane import HOST, SMALL, client_context
 
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
@@ -24,8 +25,11 @@ class Proxy:
     name: str
     version: str
     port: int
+    https_port: int
     log: Path
     process: subprocess.Popen[bytes]
+    negotiated: str = ""
+    """Version and cipher that it and the generator agree on."""
 
     def pids(self) -> list[int]:
         """Its processes: master or control process, and workers."""
@@ -54,24 +58,36 @@ def _free_ports(count: int) -> list[int]:
         return found
 
 
-def _answers(port: int, pause: Callable[[float], None]) -> bool:
-    """Whether a request through this port reaches the backend."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(SMALL)
-            connection.setblocking(False)
-            for _ in range(50):
-                pause(0.02)
-                with contextlib.suppress(BlockingIOError):
-                    return connection.recv(4096).startswith(b"HTTP/1.1 200")
-    except OSError:
-        pass
+def _answers(connection: socket.socket, pause: Callable[[float], None]) -> bool:
+    """Whether a request through this connection reaches the backend."""
+    connection.sendall(SMALL)
+    connection.setblocking(False)
+    for _ in range(50):
+        pause(0.02)
+        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
+            return connection.recv(4096).startswith(b"HTTP/1.1 200")
     return False
+
+
+def _serves(proxy: Proxy, pause: Callable[[float], None]) -> bool:
+    """Whether it serves on both ports; notes what TLS it speaks."""
+    try:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=1) as plain:
+            if not _answers(plain, pause):
+                return False
+        with (
+            socket.create_connection(("127.0.0.1", proxy.https_port), timeout=1) as plain,
+            client_context().wrap_socket(plain, server_hostname=HOST) as secured,
+        ):
+            proxy.negotiated = f"{secured.version()} {(secured.cipher() or ('no cipher',))[0]}"
+            return _answers(secured, pause)
+    except OSError:
+        return False
 
 
 def _wait_until_it_answers(proxy: Proxy, messages: Path, pause: Callable[[float], None]) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(proxy.port, pause):
+    while not _serves(proxy, pause):
         if proxy.process.poll() is not None or time.monotonic() > deadline:
             proxy.stop()
             said = messages.read_text(errors="replace").strip()[-800:]
@@ -86,20 +102,24 @@ def start(
     core: int,
     backend_port: int,
     pause: Callable[[float], None],
+    shown: Certificate | None = None,
     large_buffers: bool = False,
 ) -> Proxy:
     """Start the proxy ``name`` on ``core`` and wait until it answers.
 
     ``pause`` waits for so many seconds, and lets the backend work if it is in this process.
+    ``shown`` is its certificate; None has one made.
 
     Raises:
         Missing: it cannot be had or does not come up; the text says why.
     """
     folder.mkdir()
-    port, admin_port = _free_ports(2)
+    port, https_port, admin_port = _free_ports(3)
     setting = Setting(
         folder=folder,
         port=port,
+        https_port=https_port,
+        certificate=shown or certificate(),
         admin_port=admin_port,
         backend_port=backend_port,
         large_buffers=large_buffers,
@@ -125,6 +145,7 @@ def start(
         name=name,
         version=command.version,
         port=port,
+        https_port=https_port,
         log=setting.log,
         process=process,
     )

@@ -23,7 +23,7 @@ if __package__ in (None, ""):  # started by file name: the repository is not on 
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from loadtest import backend, configurations, cpu, peers
-from loadtest.lanes import SMALL
+from loadtest.lane import SMALL
 
 READS = frozenset({"read", "readv", "recvfrom", "recvmsg"})
 WRITES = frozenset({"write", "writev", "sendto", "sendmsg"})
