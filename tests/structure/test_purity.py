@@ -25,6 +25,7 @@ PURE = (
     "ingress_controller/translate",
     "ingress_controller/store.py",
     "ingress_controller/holdoff.py",
+    "ingress_controller/retention.py",
     "ingress_controller/explain",
     "ingress_controller/retention.py",
     "tls/client_hello.py",

@@ -1,11 +1,17 @@
 """`check`: every diagnostic for people and programs, and the exit code."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from ingress_controller.cli import main
+from ingress_controller.commands.check import check
+from ingress_controller.sources.manifests import ManifestFolders
+from ingress_controller.translate.translator import Translator
+from tests.ingress_controller.translate.tls_objects import https_options
+from tests.tls.certificates import authority
 
 GOOD = """\
 apiVersion: networking.k8s.io/v1
@@ -130,3 +136,22 @@ def test_nothing_in_a_file_steers_the_terminal(
     assert "\x1b" not in out
     assert "\u202e" not in out
     assert "x1b[31mred" in out
+
+
+def test_certificates_that_end_within_21_days_are_warned_of(tmp_path: Path) -> None:
+    certificate, key = (text.decode() for text in authority().issue(["a.test"], days=30))
+    tls = GOOD.replace("  rules:", "  tls: [{hosts: [a.test], secretName: s}]\n  rules:")
+    pair = {"tls.crt": certificate, "tls.key": key}
+    document = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": pair}
+    (tmp_path / "i.yaml").write_text(tls)
+    (tmp_path / "s.json").write_text(json.dumps(document))
+    now = time.time()
+
+    def codes(then: float) -> list[str]:
+        translator = Translator(https_options())
+        checked = check(ManifestFolders([str(tmp_path)]), translator, then)
+        assert all(found.file.endswith("s.json") for found in checked.diagnostics)
+        return [found.code.value for found in checked.diagnostics]
+
+    assert codes(now) == []
+    assert codes(now + 10 * 86_400) == ["certificate-expires"]
