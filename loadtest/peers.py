@@ -48,7 +48,7 @@ class Proxy:
         self.process.wait(STOP_SECONDS)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now."""
     with contextlib.ExitStack() as stack:
         found = []
@@ -114,7 +114,7 @@ def start(
         Missing: it cannot be had or does not come up; the text says why.
     """
     folder.mkdir()
-    port, https_port, admin_port = _free_ports(3)
+    port, https_port, admin_port = free_ports(3)
     setting = Setting(
         folder=folder,
         port=port,
