@@ -9,8 +9,8 @@ import pytest
 from ingress_controller.cli import main
 from ingress_controller.commands.check import check
 from ingress_controller.sources.manifests import ManifestFolders
+from ingress_controller.translate.options import Options
 from ingress_controller.translate.translator import Translator
-from tests.ingress_controller.translate.tls_objects import https_options
 from tests.tls.certificates import authority
 
 GOOD = """\
@@ -148,7 +148,7 @@ def test_certificates_that_end_within_21_days_are_warned_of(tmp_path: Path) -> N
     now = time.time()
 
     def codes(then: float) -> list[str]:
-        translator = Translator(https_options())
+        translator = Translator(Options(https=True, allow_local_endpoints=True))
         checked = check(ManifestFolders([str(tmp_path)]), translator, then)
         assert all(found.file.endswith("s.json") for found in checked.diagnostics)
         return [found.code.value for found in checked.diagnostics]
