@@ -199,6 +199,9 @@ class ClientConnection(asyncio.Protocol):
             self._tunnel.client_lost()
         elif exchange is not None:
             exchange.client_lost()
+        # Decoder and connection refer to each other: without this, all that TLS holds for a
+        # connection (its event loop's buffer alone is 256 KiB) would wait for a collection.
+        self._decoder = None  # type: ignore[assignment]  # nothing comes any more
 
     def pause_writing(self) -> None:
         self._paused = True

@@ -97,6 +97,11 @@ class PeekingListener:
             self.loop.add_reader(self._sock.fileno(), self._accept)
 
 
+def _done() -> bool:
+    """Nothing more is read. No method: an opening that refers to itself waits for a collection."""
+    return False
+
+
 class Opening:
     """A connection that is accepted, and not yet known to be anything."""
 
@@ -122,7 +127,7 @@ class Opening:
             self.deadline = self._rt.now + limits.proxy_header_timeout
         else:
             self._expect_content()
-            if self._read == self._done:
+            if self._read is _done:
                 return
         self._listener.loop.add_reader(self._sock.fileno(), self._readable)
 
@@ -132,7 +137,7 @@ class Opening:
 
     def give_up(self) -> bool:
         """End it to make room for another one; False once its handshake has begun."""
-        if self._read == self._done:
+        if self._read is _done:
             return False
         self._refuse("crowded-out", b"")
         return True
@@ -143,7 +148,7 @@ class Opening:
         if self._listener.listener.protocol == "https":
             self._read = self._read_hello
         else:
-            self._read = self._done
+            self._read = _done
             self._begin(None, None)
 
     def _readable(self) -> None:
@@ -157,9 +162,6 @@ class Opening:
         except Exception as error:
             self._hub.report(error)
             self._end()
-
-    def _done(self) -> bool:
-        return False
 
     def _peek(self, size: int) -> bytes:
         """The first bytes; none when no more will come."""
@@ -298,7 +300,7 @@ class Opening:
     def _release(self) -> None:
         """Stop waiting; the socket belongs to somebody else now."""
         self.deadline = NEVER
-        self._read = self._done
+        self._read = _done
         self._hub.timed.discard(self)
         self._listener.loop.remove_reader(self._sock.fileno())
 
