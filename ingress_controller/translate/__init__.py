@@ -5,10 +5,15 @@ delta from the last one, and `diagnostics` for people. In the order in which a r
 
 ``classes``    which Ingresses are ours
 ``ingress``    what one Ingress claims: hosts, paths, backends; looks at nothing but that object
+``annotations``, ``tls_entries``  what that object says beside its rules
 ``services``   a backend's Service and port become an upstream, or an answer that says why not
 ``endpoints``  EndpointSlices become endpoint sets: the hot path, which never touches a route
+``secrets``    pairs and authorities out of Secrets, parsed once
+``server_names``, ``https``, ``certificates``  what answers a handshake for each host, and what that
+               means for its routes (``verdicts``)
 ``conflicts``  what several Ingresses claim of one host becomes that host: the oldest wins
 ``translator`` holds the memos and the indices, so that a change costs what it changes
+``expiry``     which certificates end soon: the one question with a time in it
 
 No I/O, no clock, no randomness: equal objects and options, in any order of arrival, give an equal
 snapshot and equal diagnostics.

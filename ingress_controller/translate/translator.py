@@ -26,12 +26,12 @@ from ingress_controller.translate import materials
 from ingress_controller.translate.backends import Backends
 from ingress_controller.translate.certificates import CertificateSource
 from ingress_controller.translate.classes import Classes, Selection
+from ingress_controller.translate.concerns import concerns
 from ingress_controller.translate.conflicts import HostShare, merge
 from ingress_controller.translate.diagnostics import Diagnostic, order
 from ingress_controller.translate.endpoint_sets import EndpointSets
 from ingress_controller.translate.https import HostTls
 from ingress_controller.translate.ingress import (
-    ROOT,
     Claim,
     IngressReading,
     backend_field,
@@ -41,7 +41,7 @@ from ingress_controller.translate.options import Options
 from ingress_controller.translate.secrets import Secrets
 from ingress_controller.translate.server_names import ServerNames
 from ingress_controller.translate.services import Problem
-from ingress_controller.translate.verdicts import Claimant, PassthroughTo, is_challenge, secured
+from ingress_controller.translate.verdicts import is_challenge, secured
 from router.match.hosts import host_pattern
 from router.model.origin import Origin
 from router.model.snapshot import (
@@ -127,7 +127,9 @@ class Translator:
         hosts: set[HostPattern] = set()
         for name in ingresses | settled.ingresses:
             hosts |= self._share(name)
-            self._server_names.concern(name, self._concerns(name))
+            reading = self._readings.get(name)
+            claims = {} if reading is None else concerns(name, reading, self._backends)
+            self._server_names.concern(name, claims)
         tls = self._server_names.settle()
         for about in tls.objects:
             self._note(("tls", *about), self._server_names.diagnostics(about))
@@ -354,37 +356,6 @@ class Translator:
         if reading.solver or isinstance(claim.backend, Answer):
             return reading.solver
         return self._backends.resolution(claim.backend).solver
-
-    def _concerns(self, name: Name) -> dict[HostPattern, Claimant]:
-        """What an Ingress has to do with TLS, by host."""
-        reading = self._readings.get(name)
-        if reading is None:
-            return {}
-        passes = reading.settings.passthrough and self._options.https
-        return {
-            pattern: Claimant(
-                name,
-                reading.age,
-                pattern in reading.claims,
-                reading.settings,
-                reading.tls.get(pattern, ()),
-                self._passthrough(reading, pattern) if passes else None,
-            )
-            for pattern in {**reading.claims, **reading.tls}
-        }
-
-    def _passthrough(self, reading: IngressReading, pattern: HostPattern) -> PassthroughTo | None:
-        """Where connections for a host go, when nobody may look into them."""
-        claims = reading.claims.get(pattern, ())
-        whole = [claim for claim in claims if claim.path == ROOT]
-        whole += [claim for claim in claims if claim.path.value == "/"]
-        claim = whole[0] if whole else reading.default
-        if claim is None:
-            return None
-        if isinstance(claim.backend, Answer) or reading.settings.closed:
-            return PassthroughTo(None, claim.origin)
-        upstream = self._backends.resolution(claim.backend).upstream
-        return PassthroughTo(None if upstream is None else upstream.key, claim.origin)
 
     def _use_materials(self, key: UpstreamKey) -> None:
         """Keeps what an upstream's profile names in the snapshot for as long as it is there."""
