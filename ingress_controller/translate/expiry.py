@@ -35,11 +35,12 @@ def expiring(
 
 def _about(secret: Name, pair: CertificatePair, hosts: list[HostPattern], now: float) -> Diagnostic:
     fault = validity_fault(pair, now)
+    whom = listed(host or "hosts without a certificate of their own" for host in hosts)
     message = "the certificate expires in less than 21 days"
-    consequence = f"from {shown_time(pair.not_after)} on clients refuse {listed(hosts)}"
+    consequence = f"from {shown_time(pair.not_after)} on clients refuse {whom}"
     if fault is not None:
         message = fault.reason
-        consequence = f"clients refuse {listed(hosts)}"
+        consequence = f"clients refuse {whom}"
     return Diagnostic(
         code=DiagnosticCode.CERTIFICATE_EXPIRES,
         severity="error" if fault is not None else "warning",

@@ -132,7 +132,14 @@ class ServerNames:
         return self._decided.get(pattern)
 
     def presented(self) -> Iterable[tuple[HostPattern, CertificateSource]]:
-        """Every host with every Secret whose certificate answers for it."""
+        """Every host with every Secret whose certificate answers for it; the empty pattern with
+        that of the default certificate."""
+        name = self.default_secret if self._options.https else None
+        default = None if name is None else self._secrets.pair(name, "server")
+        if name is not None and default is not None:
+            kept = None if default.kept is None else default.kept.until
+            reason = "it is the default"
+            yield "", CertificateSource(name, Name("", ""), default.pair, True, reason, kept)
         for pattern, decided in self._decided.items():
             for source in decided.sources:
                 if source.used:

@@ -115,6 +115,10 @@ def test_the_default_certificate_may_come_from_a_secret_and_follows_it() -> None
     assert delta is not None
     assert set(delta.server_names["default"]) == {""}
     assert translator.default_secret == ("default", "d")
+    (presented,) = translator.presented_certificates()
+    assert (presented[0], presented[1].secret) == ("", ("default", "d"))
+    (soon,) = expiring(translator.presented_certificates(), 4_000_000_000)
+    assert "hosts without a certificate of their own" in soon.consequence
     assert translator.diagnostics == ()
     bad = secret("d", tls_crt="x", tls_key="y")
     translator.update([ObjectChange(key_of(bad), bad)])
