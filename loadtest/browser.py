@@ -217,7 +217,7 @@ def browse(chromium: str, port: int, key: str, profile: Path, *words: str) -> st
             # the last rule keeps the browser off every other host
             f"--host-resolver-rules=MAP {HOST}:443 127.0.0.1:{port}, MAP * ~NOTFOUND",
             f"--ignore-certificate-errors-spki-list={key}",
-            "--window-size=800,620",
+            "--window-size=800,740",
             *words,
             f"https://{HOST}/page/",
         ],
