@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from ingress_controller.explain.explanation import Asked
-from router.http.request_decoder import RequestDecoder
 from router.http.faults import Fault
 from router.http.fields import REQUEST_KINDS, REQUEST_PREFIXES, Field, FieldReader
 from router.http.head import RequestHead
+from router.http.request_decoder import RequestDecoder
 from router.model.limits import Limits
 from tls.names import normalise
 
