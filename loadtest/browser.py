@@ -230,6 +230,30 @@ def browse(chromium: str, port: int, key: str, profile: Path, *words: str) -> st
     return ended.stdout
 
 
+def load(chromium: str, screenshot: Path | None = None) -> str:
+    """Load the page, and a second time for the screenshot; what the page says of itself.
+
+    Raises:
+        OSError: demo or browser do not start, or the certificate is not the demo's.
+        subprocess.SubprocessError: the browser fails, or does not end.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="browser-")))
+        backend_port = stack.enter_context(page_backend())
+        manifests = folder / "manifests"
+        manifests.mkdir()
+        text = _MANIFESTS.substitute(host=HOST, port=backend_port)
+        (manifests / "page.yaml").write_text(text)
+        port, authority = stack.enter_context(demo(manifests))
+        key = verified_key(port, authority)
+        page = browse(chromium, port, key, folder / "first", "--dump-dom")
+        if screenshot is not None:
+            where = f"--screenshot={screenshot.resolve()}"
+            browse(chromium, port, key, folder / "second", where)
+    found = re.search(r'<h1 id="said">([^<]*)</h1>', page)
+    return found[1] if found else "no page came"
+
+
 def main() -> int:
     """0 when all images came, else 1."""
     parser = argparse.ArgumentParser(
@@ -243,24 +267,12 @@ def main() -> int:
     chromium = shutil.which(arguments.chromium)
     if chromium is None:
         parser.error(f"{arguments.chromium} is not installed (Debian: apt-get install chromium)")
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="browser-")))
-        backend_port = stack.enter_context(page_backend())
-        manifests = folder / "manifests"
-        manifests.mkdir()
-        text = _MANIFESTS.substitute(host=HOST, port=backend_port)
-        (manifests / "page.yaml").write_text(text)
-        port, authority = stack.enter_context(demo(manifests))
-        key = verified_key(port, authority)
-        began = time.perf_counter()
-        page = browse(chromium, port, key, folder / "first", "--dump-dom")
-        seconds = time.perf_counter() - began
-        found = re.search(r'<h1 id="said">([^<]*)</h1>', page)
-        said = found[1] if found else "no page came"
-        print(f"{said} ({seconds:.1f} s with the start of the browser)")
-        if arguments.screenshot:
-            where = f"--screenshot={arguments.screenshot.resolve()}"
-            browse(chromium, port, key, folder / "second", where)
+    try:
+        said = load(chromium, arguments.screenshot)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(said)
     return 0 if said.startswith(f"{IMAGES} of {IMAGES} images") else 1
 
 
