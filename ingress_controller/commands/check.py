@@ -85,7 +85,8 @@ def check(folders: ManifestFolders, translator: Translator, now: float) -> Check
     """
     scan = folders.scan()
     translator.update(scan.changes)
-    said = (*translator.diagnostics, *expiring(translator.presented_certificates(), now))
+    presented = translator.presented_certificates(with_default=True)
+    said = (*translator.diagnostics, *expiring(presented, now))
     found = sorted((*scan.diagnostics, *_located(said, folders)), key=order)
     return Checked(tuple(found), _summary(found, translator))
 

@@ -131,10 +131,10 @@ class ServerNames:
         """What was decided for a host; None when no Ingress of ours has to do with it."""
         return self._decided.get(pattern)
 
-    def presented(self) -> Iterable[tuple[HostPattern, CertificateSource]]:
+    def presented(self, *, with_default: bool) -> Iterable[tuple[HostPattern, CertificateSource]]:
         """Every host with every Secret whose certificate answers for it; the empty pattern with
         that of the default certificate."""
-        name = self.default_secret if self._options.https else None
+        name = self.default_secret if with_default and self._options.https else None
         default = None if name is None else self._secrets.pair(name, "server")
         if name is not None and default is not None:
             kept = None if default.kept is None else default.kept.until

@@ -228,9 +228,12 @@ class Translator:
         """Whose pair is the default certificate; None when it is the self-signed one."""
         return self._server_names.default_secret
 
-    def presented_certificates(self) -> Iterator[tuple[HostPattern, CertificateSource]]:
-        """Every host, with each Secret whose certificate answers for it."""
-        yield from self._server_names.presented()
+    def presented_certificates(
+        self, *, with_default: bool = False
+    ) -> Iterator[tuple[HostPattern, CertificateSource]]:
+        """Every host, with each Secret whose certificate answers for it; if asked, the empty
+        pattern with the Secret of the default certificate."""
+        yield from self._server_names.presented(with_default=with_default)
 
     def upstream_view(self, key: UpstreamKey) -> UpstreamView | None:
         """What stands behind an upstream; None when there is none of that key."""

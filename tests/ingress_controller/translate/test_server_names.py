@@ -115,9 +115,10 @@ def test_the_default_certificate_may_come_from_a_secret_and_follows_it() -> None
     assert delta is not None
     assert set(delta.server_names["default"]) == {""}
     assert translator.default_secret == ("default", "d")
-    (presented,) = translator.presented_certificates()
-    assert (presented[0], presented[1].secret) == ("", ("default", "d"))
-    (soon,) = expiring(translator.presented_certificates(), 4_000_000_000)
+    assert list(translator.presented_certificates()) == []
+    ((pattern, source),) = translator.presented_certificates(with_default=True)
+    assert (pattern, source.secret) == ("", ("default", "d"))
+    (soon,) = expiring([(pattern, source)], 4_000_000_000)
     assert "hosts without a certificate of their own" in soon.consequence
     assert translator.diagnostics == ()
     bad = secret("d", tls_crt="x", tls_key="y")
@@ -463,6 +464,21 @@ def test_two_demands_of_one_host_must_agree() -> None:
     assert action(same, "a.test", "/x") == "forward redirect"
 
 
+def test_a_demand_for_another_depth_is_not_met() -> None:
+    notes = f'{DEMAND}, {NGINX}auth-tls-verify-depth: "1"'
+    other = web("j", annotations=notes, paths=("/x",), created=2021)
+    found = made(web("i", annotations=DEMAND) + other, CA)
+    assert action(found, "a.test", "/x") == "503 redirect"
+    assert only(found, "clients-conflict").object.name == "j"
+
+
+def test_whoever_only_names_a_host_in_spec_tls_does_not_own_it() -> None:
+    text = web("theirs", ("a.test", "s"), host="b.test", namespace="other", created=2019)
+    found = made(text + web("i", annotations=DEMAND, created=2020), CA)
+    assert terminate(found, "a.test").policy.client_certificates == "required"
+    assert "clients-conflict" not in codes(found)
+
+
 def test_a_challenge_of_cert_manager_is_served_in_clear_though_certificates_are_demanded() -> None:
     where = "/.well-known/acme-challenge/t"
     solver = ingress(
@@ -481,6 +497,10 @@ def test_the_stricter_profile_of_a_host_wins() -> None:
     modern = f"{OURS}tls-profile: modern"
     text = web("i", ("a.test", "s")) + web("j", annotations=modern, paths=("/x",), created=2021)
     assert terminate(made(text), "a.test").policy.profile == "modern"
+    theirs = web("j", namespace="other", annotations=modern, paths=("/x",), created=2021)
+    found = made(web("i", ("a.test", "s")) + theirs + service("web", ns="other"))
+    assert terminate(found, "a.test").policy.profile == "intermediate"
+    assert action(found, "a.test", "/x").startswith("503")
     bad = web("i", ("a.test", "s"), annotations=f"{OURS}tls-profile: old")
     assert action(made(bad), "a.test", "/").startswith("503")
 
@@ -509,6 +529,13 @@ def test_passthrough_without_a_backend_is_an_error_of_the_host() -> None:
         route = matched(found.snapshot, "a.test", "/x")
         assert route is not None
         assert isinstance(route.action, Answer)
+
+
+def test_hosts_that_nobody_claims_cannot_be_passed_through() -> None:
+    found = made(web("i", host="", annotations=PASS).replace("tls: [], ", ""))
+    assert isinstance(found.snapshot.server_names["default"][""], Terminate)
+    assert only(found, "passthrough-conflict").object.name == "i"
+    assert action(found, "any.test", "/").startswith("503")
 
 
 @pytest.mark.parametrize("first", ["passes", "ends"])
