@@ -69,11 +69,12 @@ class _Cut(SecureConnection):
             await loop.sock_sendall(self._sock, data)
 
 
-async def test_a_hello_cut_at_every_byte_is_understood(greeted: SecureEdge) -> None:
-    size = len(hello_bytes(greeted.context, "h.test"))
-    async with Probe(greeted.address) as probe:
-        for start in range(1, size, 60):
-            await _cut_batch(greeted, probe, range(start, min(start + 60, size)))
+async def test_a_hello_cut_at_every_byte_is_understood() -> None:
+    with secure_edge() as edge:
+        size = len(hello_bytes(edge.context, "h.test"))
+        async with Probe(edge.address) as probe:
+            for start in range(1, size, 60):
+                await _cut_batch(edge, probe, range(start, min(start + 60, size)))
 
 
 async def _cut_batch(edge: SecureEdge, probe: Probe, positions: range) -> None:
@@ -170,12 +171,12 @@ async def test_mutated_hellos_end_cleanly(greeted: SecureEdge) -> None:
         await asyncio.gather(*(_greet(greeted, data, finish=finish) for data in batch))
         assert len(greeted.backend.requests) == before
         count += len(batch)
-        if count == 500:
+        if count == 200:
             settled = greeted.worker.memory
         if count % 500 == 0:
-            await greeted.clean_promptly()
+            await greeted.clean()
             greeted.check()
-    assert count > 1500, f"only {count} in {SECONDS} s"
+    assert count > 30 * SECONDS, f"only {count} in {SECONDS} s"
     grown = greeted.worker.memory - settled
     assert grown < max(4 << 20, 500 * count // 1000), f"{count} hellos: memory grew by {grown}"
 
@@ -188,7 +189,7 @@ async def _greet(edge: SecureEdge, data: bytes, *, finish: bool) -> None:
         await loop.sock_connect(sock, edge.worker.secure_address)
         answer = b""
         async with asyncio.timeout(10):
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):  # also: not connected any more
                 await loop.sock_sendall(sock, data)
                 if finish:
                     sock.shutdown(socket.SHUT_WR)
