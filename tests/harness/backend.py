@@ -322,10 +322,15 @@ class Backend:
 
     async def _stop(self) -> None:
         await self._close_listener()
+        for _ in range(3):
+            await asyncio.sleep(0)  # what was accepted in the last moment begins, and can be ended
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5)
+        for connection in list(self._open.values()):
+            connection.writer.transport.abort()
+        await asyncio.sleep(0)  # transports close their sockets in the next turn
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
