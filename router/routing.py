@@ -47,6 +47,9 @@ def find_route(
     route = routes.find(path.match) if routes is not None else None
     if route is None:
         return None, b"", NO_ROUTE, ""
+    https = route.route.https
+    if fault is CERTIFICATE_NEEDED and https is not None and https.plain:
+        fault = None
     if fault is None and route.answer is not None:
         return route, path.forward, route.answer, route.reason
     return route, path.forward, fault, ""

@@ -188,7 +188,7 @@ class _Walk:
             return _refusal(NO_ROUTE, self._why_no_route())
         if route.https is not None and route.https.redirect and self._handshake is None:
             return self._redirected(matching.host)
-        if policy is not None:
+        if policy is not None and not (route.https is not None and route.https.plain):
             return policy
         if isinstance(route.action, Answer):
             return _refusal(replace(UNSERVABLE, status=route.action.status), route.action.reason)

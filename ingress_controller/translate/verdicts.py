@@ -79,7 +79,7 @@ def _secured(route: Route, share: HostShare, verdict: Verdict) -> Route:
     challenge = is_challenge(route.path)
     if challenge and (verdict.spares_challenges or route.path in share.challenges):
         if rules is not None:
-            rules = msgspec.structs.replace(rules, redirect=False)
+            rules = msgspec.structs.replace(rules, redirect=False, plain=True)
     elif verdict.closed:
         action = Answer(verdict.status, verdict.closed)
     return Route(route.path, route.written, action, route.origin, rules)

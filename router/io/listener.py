@@ -214,7 +214,7 @@ class Opening:
         if isinstance(outcome, NotTls):
             self._answer_plain(outcome)
         elif isinstance(outcome, Refused):
-            self._refuse(outcome.code, alert_record(outcome.alert))
+            self._refuse(outcome.code.replace("_", "-"), alert_record(outcome.alert))
         else:
             self._choose(outcome)
         return False

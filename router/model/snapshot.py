@@ -62,6 +62,9 @@ class HttpsRules(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     redirect: bool = True
     """Plain requests are answered with 308 to the https URL."""
+    plain: bool = False
+    """Open to plain requests even where the host needs client certificates: solvers of ACME
+    challenges, which are asked over plain HTTP (RFC 8555 8.3)."""
     hsts: str = ""
     """Value of Strict-Transport-Security on answers over https; empty sends none."""
     pass_client_certificate: bool = False

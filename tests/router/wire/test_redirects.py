@@ -10,9 +10,16 @@ from router.model import wire
 from router.model.snapshot import Answer, HttpsRules, Snapshot
 from tests.harness.backend import Backend, fixed, message
 from tests.harness.client import Connection, fetch, request
-from tests.harness.secure import Name, SecureConnection, SecureEdge, secure_worker, secured
+from tests.harness.secure import (
+    Name,
+    SecureConnection,
+    SecureEdge,
+    needs_certificate,
+    secure_worker,
+    secured,
+)
 from tests.harness.worker import route, snapshot
-from tests.tls.certificates import pair
+from tests.tls.certificates import authorities, pair
 from tests.tls.handshakes import client_context
 
 TRUSTED = "127.0.0.9"
@@ -239,3 +246,23 @@ async def test_answers_over_https_carry_hsts_once(redirecting: SecureEdge) -> No
 
 async def test_unclaimed_paths_and_hosts_are_not_redirected(redirecting: SecureEdge) -> None:
     assert (await fetch(redirecting.address, request("/none", host="a.test"))).status == 404
+
+
+async def test_solvers_of_challenges_are_reached_in_clear_on_guarded_hosts() -> None:
+    """HTTP-01 asks over plain HTTP; such a route says so by having no redirect."""
+    with Backend() as backend, secure_worker() as worker:
+        table = {"guarded.test": {"/": "web", "/silent": "web"}}
+        whole = secured(
+            snapshot(0, table, {"web": [backend.endpoint]}),
+            {"guarded.test": needs_certificate("guarded.test", issuer=authorities("an authority"))},
+        )
+        known = whole.hosts["default"]["guarded.test"]
+        solver = replace(route(f"={ACME}", "web"), https=HttpsRules(redirect=False, plain=True))
+        hosts = {"guarded.test": replace(known, routes=(*known.routes, solver))}
+        worker.load(replace(whole, hosts={"default": hosts}))
+
+        for target, status in ((ACME, 200), ("/", 403), ("/silent", 403)):
+            reply = await fetch(worker.address, request(target, host="guarded.test"))
+            assert reply.status == status, target
+        assert [seen.path for seen in backend.requests] == [ACME]
+        worker.check()
