@@ -5,6 +5,7 @@ import fcntl
 import socket
 import ssl
 import struct
+import sys
 import termios
 from array import array
 from collections.abc import Callable
@@ -33,7 +34,7 @@ from router.http.faults import (
 from router.http.fields import Field
 from router.http.head import RequestHead
 from router.http.request_decoder import RequestDecoder
-from router.io.hub import BUFFER, Hub
+from router.io.hub import BUFFER, TICK, Hub
 from router.io.tunnel import Tunnel
 from router.model.snapshot import Listener
 from router.runtime import NEVER, Runtime
@@ -47,6 +48,7 @@ _LINGER_SECONDS_TLS = 0.1
 _LINGER_BYTES = 1 << 20
 """After an early answer, so much is read and thrown away: closing with unread bytes would reset
 the connection, and the client might never see the answer (RFC 9112 9.6)."""
+_NOT_MEASURED = sys.maxsize
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -208,8 +210,13 @@ class ClientConnection(asyncio.Protocol):
         if self._tunnel is not None:
             self._tunnel.client_full()
             return
-        self._unsent = self._unsent_bytes()
-        self.deadline = self._rt.now + self._rt.limits.send_timeout
+        self._watch_sending()
+
+    def _watch_sending(self) -> None:
+        """From now on the client has to read; what it has not taken is measured at the next tick,
+        because most pauses and most ends are over by then, and measuring costs a system call."""
+        self._unsent = _NOT_MEASURED
+        self.deadline = self._rt.now + TICK
 
     def resume_writing(self) -> None:
         self._paused = False
@@ -355,8 +362,7 @@ class ClientConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close once everything is sent."""
-        self._unsent = self._unsent_bytes()
-        self.deadline = self._rt.now + self._rt.limits.send_timeout
+        self._watch_sending()
         self._transport.close()
 
     def _reset(self) -> None:
