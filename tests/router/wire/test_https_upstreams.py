@@ -14,6 +14,7 @@ from router.model.limits import Limits
 from router.model.upstreams import Endpoint, UpstreamTls
 from tests.harness.client import chunked, fetch, request
 from tests.harness.secure import secure_worker, secured
+from tests.harness.serving import serving
 from tests.harness.strict import Reply
 from tests.harness.waiting import until
 from tests.harness.worker import Worker, snapshot
@@ -80,11 +81,10 @@ async def _upstream(
                 if close:
                     break
         writer.close()
+        await writer.wait_closed()
 
-    async with await asyncio.start_server(
-        serve, "127.0.0.1", 0, ssl=context, limit=1 << 20
-    ) as server:
-        upstream = Upstream(Endpoint("127.0.0.1", server.sockets[0].getsockname()[1]))
+    async with serving(serve, context, limit=1 << 20) as port:
+        upstream = Upstream(Endpoint("127.0.0.1", port))
         yield upstream
 
 
@@ -98,8 +98,8 @@ async def _silence() -> AsyncIterator[Upstream]:
                 upstream.clear.extend(data)
         writer.close()
 
-    async with await asyncio.start_server(keep, "127.0.0.1", 0) as server:
-        upstream = Upstream(Endpoint("127.0.0.1", server.sockets[0].getsockname()[1]))
+    async with serving(keep) as port:
+        upstream = Upstream(Endpoint("127.0.0.1", port))
         yield upstream
 
 
@@ -178,6 +178,7 @@ async def test_an_upstream_that_is_not_verified_gets_no_request(
             assert b"could not be verified" in reply.body
             assert upstream.heads == []
             assert upstream.clear == b""
+            await until(lambda: bool(worker.log_lines), "the worker tells why")
             [line] = worker.log_lines
             assert line.fields["endpoint"].startswith("127.0.0.1:")
             assert why in line.fields["why"]
@@ -287,8 +288,7 @@ async def test_an_upstream_that_speaks_in_clear_is_not_answered_in_clear() -> No
 
     received = bytearray()
     with secure_worker() as worker:
-        async with await asyncio.start_server(clear, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
+        async with serving(clear) as port:
             _serve(worker, [Endpoint("127.0.0.1", port)], GOOD)
             reply = await _get(worker)
             assert reply.status == 502
