@@ -170,8 +170,10 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._lingered >= 0:
             self._lingered += len(data)
-            if self._lingered > _LINGER_BYTES:
-                self._transport.abort()
+            if self._lingered > _LINGER_BYTES and self._reading:
+                # Enough was thrown away; the client keeps the rest of the time to read its answer.
+                self._reading = False
+                self._transport.pause_reading()
             return
         decoder = self._decoder
         if not self._head_began and self._exchange is None:

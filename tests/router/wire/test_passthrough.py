@@ -17,6 +17,7 @@ from tests.harness.backend import Backend
 from tests.harness.client import Address, request
 from tests.harness.raw import say
 from tests.harness.secure import Name, SecureConnection, renamed, secure_worker, serve
+from tests.harness.serving import serving
 from tests.harness.waiting import until
 from tests.harness.worker import QUIET, Worker
 from tests.tls.certificates import pair
@@ -29,18 +30,14 @@ HELLO = hello_bytes(client_context(), "raw.test")
 
 @dataclass(slots=True)
 class Site:
-    """A worker with an ended host and passed ones; ``owner`` ends TLS itself, ``raw`` does not."""
+    """A worker with an ended host and passed ones; ``owner``, a port, ends TLS itself."""
 
     worker: Worker
-    owner: asyncio.Server
+    owner: int
 
     @property
     def address(self) -> Address:
         return self.worker.secure_address
-
-
-def _port(server: asyncio.Server) -> Endpoint:
-    return Endpoint(address="127.0.0.1", port=server.sockets[0].getsockname()[1])
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,8 +61,8 @@ async def _site(
     load_pair(context, pair("owner.test", "*.passed.test", issuer="the owner of the backend"))
     with Backend() as backend, secure_worker(limits=limits, options=options) as worker:
         async with (
-            await asyncio.start_server(_answer, "127.0.0.1", 0, ssl=context) as owner,
-            await asyncio.start_server(handler, "127.0.0.1", 0) as raw,
+            serving(_answer, context) as owner,
+            serving(handler) as raw,
         ):
             serve(
                 worker,
@@ -77,8 +74,8 @@ async def _site(
                 },
                 {
                     "web": [backend.endpoint],
-                    "owner": [_port(owner)],
-                    "raw": [*others, _port(raw)],
+                    "owner": [Endpoint("127.0.0.1", owner)],
+                    "raw": [*others, Endpoint("127.0.0.1", raw)],
                     "none": [],
                 },
                 {
