@@ -576,10 +576,6 @@ class Exchange:
         """The upstream took what was buffered: let the client send more."""
         self._client.resume_reading()
 
-    def waits_for_upstream(self) -> bool:
-        """Whether the upstream owes us an answer or the rest of one."""
-        return self._upstream is not None
-
     # -- the end -------------------------------------------------------------------------------
 
     def tunnel_ended(self, *, received: int, sent: int, fault: Fault | None) -> None:

@@ -71,9 +71,7 @@ class Dialler:
         exchange.connect_failed(fault)
 
     async def _open(self, target: Target) -> UpstreamConnection:
-        host = target.address
-        if not _is_literal(host):
-            host = await self._resolve(host, target.port)
+        host = await endpoint_address(self._loop, target.address, target.port)
         if target.tls is None:
             _, connection = await self._loop.create_connection(
                 lambda: UpstreamConnection(self._hub, target), host, target.port
@@ -115,18 +113,24 @@ class Dialler:
             {"endpoint": target.name, "why": why},
         )
 
-    async def _resolve(self, name: str, port: int) -> str:
-        """The first address of a name that is no way into this machine or its neighbours.
 
-        Judged after resolution, because the owner of a name can make it mean anything.
-        """
-        found = await self._loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        for _, _, _, _, place in found[:MAX_ADDRESSES]:
-            ip = ip_address(place[0])
-            ip = getattr(ip, "ipv4_mapped", None) or ip
-            if not (ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast):
-                return str(place[0])
-        raise OSError(f"{name} has no address that may be an endpoint")
+async def endpoint_address(loop: asyncio.AbstractEventLoop, host: str, port: int) -> str:
+    """The address to dial for an endpoint: itself, or for a name the first one that is no way into
+    this machine or its neighbours. Judged after resolution, because the owner of a name can make
+    it mean anything.
+
+    Raises:
+        OSError: the name has no such address.
+    """
+    if _is_literal(host):
+        return host
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for _, _, _, _, place in found[:MAX_ADDRESSES]:
+        ip = ip_address(place[0])
+        ip = getattr(ip, "ipv4_mapped", None) or ip
+        if not (ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast):
+            return str(place[0])
+    raise OSError(f"{host} has no address that may be an endpoint")
 
 
 def _is_literal(host: str) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+from router.io.connect import endpoint_address
 from router.io.hub import BUFFER, Hub
 from router.model.snapshot import Passthrough
 from router.pool import Target
@@ -110,8 +111,9 @@ async def pass_through(
         tried.append(target)
         try:
             async with asyncio.timeout(rt.limits.upstream_connect_timeout):
+                host = await endpoint_address(loop, target.address, target.port)
                 _, back = await loop.create_connection(
-                    lambda: Side(hub, lambda: front, timed=False), target.address, target.port
+                    lambda: Side(hub, lambda: front, timed=False), host, target.port
                 )
         except OSError:
             target.health.refused(rt.now)
