@@ -97,6 +97,26 @@ class Store:
             self._index_service(name, present=item is not None)
         return before, True
 
+    def apply_all(
+        self, changes: Iterable[ObjectChange]
+    ) -> list[tuple[ObjectChange, KubernetesObject | None]]:
+        """Takes changes in; answers those after which something is different, each with what was
+        there before.
+
+        Raises:
+            ValueError: a key is of a kind that is not kept; nothing was taken in.
+        """
+        every = tuple(changes)
+        for change in every:
+            if change.key.kind not in self._kinds:
+                raise ValueError(f"objects of kind {change.key.kind} are not kept")
+        found = []
+        for change in every:
+            before, different = self.apply(change)
+            if different:
+                found.append((change, before))
+        return found
+
     def slices_of(self, service: Name) -> Iterator[tuple[Name, EndpointSlice]]:
         """The slices of a Service, in no particular order."""
         for name in self._slices_of.get(service, ()):

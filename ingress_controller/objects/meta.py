@@ -40,6 +40,8 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     annotations: dict[str, str] = {}
     creation_timestamp: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     """Absent in most manifest files; such objects count as older than any with a time."""
+    uid: str = ""
+    """Tells an object from another of its name that came later; absent in most manifest files."""
 
 
 AgeKey = tuple[float, str, str]

@@ -84,6 +84,11 @@ class Backends:
         """Where a reference leads, as of the last `settle`."""
         return self._resolutions[reference]
 
+    def users_of(self, service: Name) -> set[Name]:
+        """The Ingresses that refer to a Service."""
+        references = self._of_service.get(service, ())
+        return {name for reference in references for name in self._users[reference]}
+
     def refer(
         self, ingress: Name, before: Iterable[BackendReference], after: Iterable[BackendReference]
     ) -> None:

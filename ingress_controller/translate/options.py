@@ -21,6 +21,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     allow_local_endpoints: bool = False
     """Serve endpoints on loopback, link-local and unspecified addresses. An API server never has
     them except by an attack; a folder of manifests on a laptop has nothing else."""
+    denied_addresses: tuple[str, ...] = ()
+    """Addresses and networks that are never endpoints: those of the API server and our own."""
+    allow_shared_hosts: bool = True
+    """Ingresses of several namespaces may share a host. Off, a host belongs to the namespace of the
+    oldest Ingress that claims it."""
+    catch_all_namespaces: tuple[str, ...] = ()
+    """Namespaces whose Ingresses may claim the hosts that nobody names; empty: all may."""
     http_port: int = 80
     """The port that clients use for HTTP."""
     https: bool = False

@@ -102,7 +102,7 @@ class ServerNames:
     def object_changed(self, key: ObjectKey) -> None:
         """A Secret or ConfigMap is new, different or gone."""
         self._dirty |= self._looking.get(key, set())
-        if self._options.https and key == self._default_secret():
+        if self._options.https and key == self.default_key:
             self._dirty.add("")
 
     def settle(self) -> ServerNameChanges:
@@ -148,7 +148,7 @@ class ServerNames:
     @property
     def default_secret(self) -> Name | None:
         """The Secret whose pair is the default certificate; None when it is the self-signed one."""
-        key = self._default_secret()
+        key = self.default_key
         name = None if key is None else Name(key.namespace, key.name)
         reading = None if name is None else self._secrets.pair(name, "server")
         return None if reading is None or reading.pair is None else name
@@ -167,7 +167,7 @@ class ServerNames:
             )
             for finding, patterns in self._findings.get(key, {}).items()
         ]
-        if key == self._default_secret():
+        if key == self.default_key:
             found += self._about_default(key)
         return tuple(sorted(found, key=order))
 
@@ -249,7 +249,10 @@ class ServerNames:
 
     # -- the default entry
 
-    def _default_secret(self) -> ObjectKey | None:
+    @property
+    def default_key(self) -> ObjectKey | None:
+        """The Secret that the options name for the default certificate, whether it exists or not;
+        None when they name none."""
         namespace, slash, name = self._options.default_tls_secret.partition("/")
         return ObjectKey("Secret", namespace, name) if slash else None
 
@@ -261,13 +264,13 @@ class ServerNames:
         policy = TlsPolicy(profile=self._options.tls_profile)
         if decided is not None and isinstance(decided.server_name, Terminate):
             policy = decided.server_name.policy
-        key = self._default_secret()
+        key = self.default_key
         if key is not None:
             self._touched.add(key)
         return Terminate(digests, policy)
 
     def _default_pair(self) -> CertificatePair | None:
-        key = self._default_secret()
+        key = self.default_key
         if key is not None:
             reading = self._secrets.pair(Name(key.namespace, key.name), "server")
             if reading is not None and reading.pair is not None:

@@ -42,6 +42,7 @@ from ingress_controller.translate.secrets import Secrets
 from ingress_controller.translate.server_names import ServerNames
 from ingress_controller.translate.services import Problem
 from ingress_controller.translate.verdicts import is_challenge, secured
+from ingress_controller.translate.wants import Wants, wants_of
 from router.match.hosts import host_pattern
 from router.model.origin import Origin
 from router.model.snapshot import (
@@ -90,7 +91,8 @@ def translate(objects: Iterable[KubernetesObject], options: Options) -> Translat
 class Translator:
     """Takes changes of objects in; answers what changes in the snapshot."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, version: int = 0) -> None:
+        """``version``: that of the empty snapshot which it begins with."""
         self._options = options
         self._store = Store()
         self._classes = Classes({}, options)
@@ -112,13 +114,32 @@ class Translator:
         """By what was looked at; replaced as a whole when it is looked at again."""
         self._sorted: tuple[Diagnostic, ...] | None = None
         self._snapshot: Snapshot | None = None
-        self._version = 0
+        self._version = version
+        default = self._server_names.default_key
+        self._wants = Wants(() if default is None else (default,))
+        self._touched: set[Name] = set()
+
+    def rebuilt(self, options: Options) -> "Translator":
+        """A translator of the same objects under other options; its version is the next one.
+
+        It is made of the objects alone: it may be asked for after an `update` that failed by a
+        defect of ours, too.
+        """
+        made = Translator(options, self._version)
+        made.update(self._store.objects())
+        made._version = self._version + 1
+        made._snapshot = None
+        made._touched |= self._touched
+        return made
 
     def update(self, changes: Iterable[ObjectChange]) -> Delta | None:
         """Takes changes in; answers what workers must change, or None when that is nothing.
 
+        After any other exception than a ValueError the memos may contradict each other, while all
+        changes are in: go on with `rebuilt`.
+
         Raises:
-            ValueError: a change is of a kind that is not kept.
+            ValueError: a change is of a kind that is not kept; nothing was taken in.
         """
         ingresses, services = self._take_in(changes)
         for name in ingresses:
@@ -190,6 +211,41 @@ class Translator:
         return self._sorted
 
     @property
+    def wanted(self) -> frozenset[ObjectKey]:
+        """The Secrets and ConfigMaps that must be known: all that Ingresses of ours, their classes
+        and the options name. The same set, not an equal one, until it is different."""
+        return self._wants.current
+
+    def served(self, name: Name) -> bool:
+        """Whether an Ingress is ours."""
+        return name in self._readings
+
+    def take_touched(self) -> frozenset[Name]:
+        """The Ingresses that are new, different, gone or of another class since the last call."""
+        touched = frozenset(self._touched)
+        self._touched.clear()
+        return touched
+
+    def ingresses_about(self, key: ObjectKey) -> tuple[ObjectKey, ...]:
+        """The Ingresses of ours whose owners must act on a diagnostic about an object, sorted.
+
+        Those that name it, or the Service whose endpoints it holds. None for what concerns the
+        admin of the cluster alone, such as an IngressClass or the default certificate's Secret.
+        """
+        name = Name(key.namespace, key.name)
+        users: Collection[Name] = ()
+        if key.kind == "Ingress":
+            users = (name,) if name in self._readings else ()
+        elif key.kind in ("Service", "Endpoints"):
+            users = self._backends.users_of(name)
+        elif key.kind == "EndpointSlice":
+            item = self._store.slices.get(name)
+            users = () if item is None else self._backends.users_of(service_of(item))
+        elif key.kind in ("Secret", "ConfigMap"):
+            users = self._wants.users(key)
+        return tuple(ObjectKey("Ingress", *user) for user in sorted(users))
+
+    @property
     def ingresses_served(self) -> int:
         """How many Ingresses are ours."""
         return len(self._readings)
@@ -254,10 +310,8 @@ class Translator:
         ingresses: set[Name] = set()
         services: set[Name] = set()
         classes_changed = False
-        for change in changes:
-            before, different = self._store.apply(change)
-            if not different:
-                continue
+        # All are stored before one is looked at: then a defect loses none of them.
+        for change, before in self._store.apply_all(changes):
             name = Name(change.key.namespace, change.key.name)
             if change.key.kind == "Ingress":
                 ingresses.add(name)
@@ -297,6 +351,7 @@ class Translator:
         """Reads an Ingress that is new, different, gone, or of another class than before."""
         ingress = self._store.ingresses.get(name)
         selection = _UNREAD if ingress is None else self._classes.select(ingress)
+        self._touched.add(name)
         before = self._readings.pop(name, None)
         after = None
         if ingress is None:
@@ -309,6 +364,12 @@ class Translator:
             name,
             before.references if before is not None else (),
             after.references if after is not None else (),
+        )
+        https = self._options.https
+        self._wants.replace(
+            name,
+            wants_of(name.namespace, before, https=https),
+            wants_of(name.namespace, after, https=https),
         )
         said = after.diagnostics if after is not None else ()
         self._note(("ingress", *name), selection.diagnostics + said)

@@ -4,12 +4,13 @@ import msgspec
 import pytest
 
 from ingress_controller.objects.meta import ObjectKey
-from ingress_controller.store import KubernetesObject, ObjectChange, key_of
+from ingress_controller.store import KubernetesObject, Name, ObjectChange, key_of
 from ingress_controller.translate import translator as module
 from ingress_controller.translate.options import Options
 from ingress_controller.translate.translator import Translator
 from router.model.snapshot import Delta, Forward
 from tests.ingress_controller.translate.manifest import (
+    backend,
     ingress,
     objects,
     path,
@@ -209,3 +210,77 @@ def test_everything_deleted_leaves_nothing(translator: Translator) -> None:
     snapshot = translator.snapshot
     assert (snapshot.hosts, snapshot.upstreams, snapshot.endpoints) == ({"default": {}}, {}, {})
     assert translator.diagnostics == ()
+
+
+def test_ingresses_that_are_read_are_told_once(translator: Translator) -> None:
+    a, b = Name("default", "a"), Name("default", "b")
+    assert translator.take_touched() == {a, b}
+    assert translator.take_touched() == set()
+    translator.update(put(ingress("b", "defaultBackend: " + backend("web"))) + gone("Ingress", "a"))
+    assert translator.take_touched() == {a, b}
+    assert not translator.served(a)
+    assert translator.served(b)
+    translator.update(put(slices("web", "{addresses: [10.0.0.7]}") + BASE))
+    assert translator.take_touched() == {a, b}
+    translator.update(put(service("web", "{port: 81}")))
+    assert translator.take_touched() == set()
+
+
+def test_an_ingress_of_a_class_that_became_foreign_is_touched(translator: Translator) -> None:
+    translator.take_touched()
+    theirs = (
+        "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: python}\n"
+        "spec: {controller: example.com/other}\n"
+    )
+    translator.update(put(theirs))
+    assert translator.take_touched() == {Name("default", "a"), Name("default", "b")}
+    assert not translator.served(Name("default", "a"))
+
+
+def test_a_rebuilt_translator_has_the_same_objects_and_the_next_version(
+    translator: Translator,
+) -> None:
+    translator.take_touched()
+    translator.update(gone("Ingress", "b"))
+    made = translator.rebuilt(Options(http_port=8080))
+    assert made.snapshot.version == translator.snapshot.version + 1
+    assert made.snapshot.hosts == translator.snapshot.hosts
+    assert made.snapshot.listeners["http"].published_port == 8080
+    assert made.take_touched() == {Name("default", "a"), Name("default", "b")}
+    delta = made.update(put(BASE))
+    assert delta is not None
+    assert (delta.base, delta.version) == (3, 4)
+
+
+def test_a_rebuilt_translator_of_nothing_has_the_next_version() -> None:
+    assert Translator(Options(), 7).rebuilt(Options()).snapshot.version == 8
+
+
+def test_a_failed_update_loses_no_change(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect of ours: the memos are half-way, and `rebuilt` has all that was said."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("a defect")
+
+    text = ingress("new", f"rules: [{rule('n.test', path('Prefix', '/'))}]")
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "read_ingress", fails)
+        with pytest.raises(RuntimeError):
+            translator.update(put(text + service("late")) + gone("Ingress", "a"))
+    made = translator.rebuilt(Options())
+    fresh = Translator(Options())
+    fresh.update(put(BASE + text + service("late")))
+    fresh.update(gone("Ingress", "a"))
+    assert made.snapshot.hosts == fresh.snapshot.hosts
+    assert made.diagnostics == fresh.diagnostics
+
+
+def test_changes_of_an_unknown_kind_take_nothing_in(translator: Translator) -> None:
+    before = translator.snapshot
+    unknown = ObjectChange(ObjectKey("Pod", "default", "x"), None)
+    with pytest.raises(ValueError, match="Pod"):
+        translator.update([*gone("Ingress", "a"), unknown])
+    assert translator.update([]) is None
+    assert translator.rebuilt(Options()).snapshot.hosts == before.hosts
