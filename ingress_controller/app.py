@@ -11,6 +11,7 @@ import contextlib
 import importlib.metadata
 import signal
 import time
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -26,14 +27,19 @@ from ingress_controller.loop import ControlLoop
 from ingress_controller.retention import SecretRetention
 from ingress_controller.settings import Settings, options_of
 from ingress_controller.sources.manifests import ManifestFolders
+from ingress_controller.sources.polling import PolledFolders
+from ingress_controller.sources.source import Source
 from ingress_controller.store import Name
 from ingress_controller.supervisor.sockets import BoundListener, bind_listener
 from ingress_controller.supervisor.workers import Supervisor, WorkerSetup
 from ingress_controller.translate.diagnostics import Diagnostic
-from ingress_controller.translate.translator import HOST_SET, Translator
+from ingress_controller.translate.translator import HOST_SET
 from router.model.snapshot import Snapshot, Terminate
 from tls.default import default_pair
 from tls.openssl import probe
+
+if typing.TYPE_CHECKING:
+    from ingress_controller.cluster import ClusterSide
 
 INTERRUPT_SECONDS = 3.0
 """After Ctrl-C, running exchanges have so long to end: somebody waits at a terminal."""
@@ -105,8 +111,15 @@ class App:
     """One run of the program; also what the admin port may know of it."""
 
     def __init__(
-        self, settings: Settings, sockets: Sockets, log: Log, *, openssl_usable: bool
+        self,
+        settings: Settings,
+        sockets: Sockets,
+        log: Log,
+        cluster: "ClusterSide | None",
+        *,
+        openssl_usable: bool,
     ) -> None:
+        """``cluster`` is None when folders of manifests are served."""
         self._settings = settings
         self._sockets = sockets
         self._log = log
@@ -124,6 +137,8 @@ class App:
             http_port=sockets.http.port,
             https_port=None if https is None else https.port,
             default_certificate=self._self_signed,
+            local_endpoints=cluster is None,
+            denied_addresses=() if cluster is None else cluster.denied_addresses,
         )
         setup = WorkerSetup(
             listeners=dict(sockets.clients),
@@ -132,12 +147,20 @@ class App:
             openssl_usable=openssl_usable,
         )
         self._supervisor = Supervisor(setup, log, self._look)
+        self._cluster = cluster
+        self._source: Source = (
+            PolledFolders(ManifestFolders(settings.serving.manifests), log)
+            if cluster is None
+            else cluster.source
+        )
         self._loop = ControlLoop(
-            ManifestFolders(settings.serving.manifests),
+            self._source,
             SecretRetention(settings.https.certificate_grace),
-            Translator(options),
+            options,
             self._supervisor,
             log,
+            config=settings.cluster.config_key,
+            audience=cluster,
         )
         self._admin = AdminServer(self, sockets.admin, log)
 
@@ -145,7 +168,7 @@ class App:
     def readiness(self) -> Readiness:
         """Whether traffic may come now."""
         return verdict(
-            published=self._loop.published,
+            waiting="" if self._loop.published else self._source.waiting,
             was_ready=self._was_ready,
             draining=self._draining,
             workers=self._supervisor.statuses,
@@ -208,10 +231,13 @@ class App:
         await self._admin.start()
         async with asyncio.TaskGroup() as group:
             workers = group.create_task(self._supervisor.run(), name="workers")
-            work = group.create_task(self._loop.run(), name="control loop")
+            work = [group.create_task(self._loop.run(), name="control loop")]
+            if self._cluster is not None:
+                work.append(group.create_task(self._cluster.run(), name="status and Events"))
             announcing = group.create_task(self._announce(announce), name="announce")
             await self._stopped.wait()
-            work.cancel()
+            for task in work:
+                task.cancel()
             announcing.cancel()
             await workers
         await self._admin.stop()
@@ -231,6 +257,9 @@ class App:
 
     def _look(self) -> None:
         """A worker serves another version, or none."""
+        version = self._supervisor.served_version
+        if version is not None:
+            self._loop.acknowledged(version)
         if self.readiness.ready:
             self._was_ready = True
             self._announced.set()
@@ -277,12 +306,21 @@ def serve(settings: Settings, sockets: Sockets, announce: Callable[[Serving], No
 async def _serve(
     settings: Settings, sockets: Sockets, log: Log, announce: Callable[[Serving], None]
 ) -> int:
-    failed = await asyncio.to_thread(probe)
-    if failed is not None:
-        log.warning(
-            "Python's OpenSSL is used without what its ssl module leaves out: sessions are resumed "
-            "by the same worker only, and verify depths are refused",
-            reason=failed,
-        )
-    app = App(settings, sockets, log, openssl_usable=failed is None)
-    return await app.run(announce)
+    probing = asyncio.create_task(asyncio.to_thread(probe))
+    async with contextlib.AsyncExitStack() as stack:
+        cluster = None
+        if not settings.serving.manifests:
+            # Only here: its client library is large, and folders need none.
+            from ingress_controller.cluster import ClusterSide
+
+            cluster = await stack.enter_async_context(ClusterSide.connected(settings, log))
+        failed = await probing
+        if failed is not None:
+            log.warning(
+                "Python's OpenSSL is used without what its ssl module leaves out: sessions are "
+                "resumed by the same worker only, and verify depths are refused",
+                reason=failed,
+            )
+        app = App(settings, sockets, log, cluster, openssl_usable=failed is None)
+        return await app.run(announce)
+    raise AssertionError("an exit stack suppresses nothing")

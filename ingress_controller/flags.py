@@ -132,6 +132,25 @@ def parse_address(text: str) -> str:
         ) from None
 
 
+def parse_namespace(text: str) -> str:
+    """The name of a namespace: a DNS label (RFC 1123)."""
+    written = text.strip()
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", written):
+        raise ValueError("is no name of a namespace; write one such as default")
+    return written
+
+
+def parse_address_or_name(text: str) -> str:
+    """An address without port, or a DNS name (RFC 1123 section 2.1)."""
+    written = text.strip()
+    label = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+    if re.fullmatch(r"[0-9.]+|.*:.*", written):
+        return parse_address(written)
+    if len(written) > 253 or not re.fullmatch(rf"{label}(\.{label})*", written):
+        raise ValueError("is neither an address nor a DNS name; write 192.0.2.1 or lb.example.com")
+    return written.lower()
+
+
 def parse_network(text: str) -> str:
     """A CIDR or a single address."""
     written = text.strip()
@@ -169,6 +188,9 @@ PARSERS: Mapping[str, Callable[[str], Value]] = types.MappingProxyType(
         "port-or-off": parse_port_or_off,
         "object-name": parse_object_name,
         "address": parse_address,
+        "address-or-name": parse_address_or_name,
+        "namespace": parse_namespace,
+        "file": parse_text,
         "network": parse_network,
         "field-value": parse_field_value,
         "folder": parse_text,
@@ -185,6 +207,9 @@ METAVARS: Mapping[str, str] = types.MappingProxyType(
         "port-or-off": "PORT|off",
         "object-name": "NAMESPACE/NAME",
         "address": "ADDRESS",
+        "address-or-name": "ADDRESS|NAME",
+        "namespace": "NAMESPACE",
+        "file": "FILE",
         "network": "CIDR",
         "field-value": "VALUE",
         "folder": "FOLDER",

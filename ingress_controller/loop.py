@@ -1,14 +1,19 @@
-"""The control loop: what changed → wait → retain → translate → publish.
+"""The control loop: what changed → wait → retain → translate → publish → say what is served.
 
-Reads the folders of manifests in a thread every SCAN_SECONDS and hands what changed to `Holdoff`;
-when a build is due, `SecretRetention` keeps the last good certificates of Secrets that are gone or
-broken, the translator makes the next snapshot and the supervisor sends it. A failure of ours in one
-round is logged, and the last good state serves on.
+Takes what a source says (folders of manifests or a cluster) into `Holdoff`; when a build is due,
+`SecretRetention` keeps the last good certificates of Secrets that are gone or broken, the
+translator makes the next snapshot and the supervisor sends it. A failure of ours in one round is
+logged, and the last good state serves on.
+
+Nothing is published before the source has handed over everything that exists, the objects that its
+rules name included: no request ever meets a half-built table.
 """
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -17,15 +22,16 @@ from ingress_controller.explain.walk import explain
 from ingress_controller.holdoff import Holdoff
 from ingress_controller.logs import Log
 from ingress_controller.retention import SecretRetention
-from ingress_controller.sources.manifests import ManifestFolders
-from ingress_controller.store import ObjectChange, ObjectKey
+from ingress_controller.sources.source import Source
+from ingress_controller.store import Name, ObjectChange, ObjectKey
 from ingress_controller.supervisor.workers import Supervisor, within
 from ingress_controller.translate.diagnostics import Diagnostic, order
+from ingress_controller.translate.expiry import expiring
+from ingress_controller.translate.options import Options
 from ingress_controller.translate.translator import Translator
 from router.model.limits import Limits
+from router.model.snapshot import Delta, SnapshotVersion
 
-SCAN_SECONDS = 0.4
-"""Between two looks at the folders: a changed file is served within a second."""
 RETENTION_SECONDS = 30.0
 """Longest wait for the end of a kept certificate: it is a time of day, and clocks are set anew."""
 REPORT_SECONDS = 1.0
@@ -34,33 +40,105 @@ MAX_LOGGED = 50
 """Diagnostics logged in one round; `/diagnostics` has all."""
 
 
+EXPIRY_SECONDS = 3600.0
+"""Between two looks at the expiry of certificates while nothing changes."""
+MAX_UNCONFIRMED = 1000
+"""Versions remembered while a worker serves none of them; beyond, the newest are taken together."""
+
+
+class _Outcome(NamedTuple):
+    """What came of an update."""
+
+    different: bool
+    delta: Delta | None = None
+    """None while it is different: everything may be."""
+
+
+class Audience(Protocol):
+    """Who is told what is served, and what is wrong: in a cluster, status and Events."""
+
+    def served(self, names: Sequence[Name]) -> None:
+        """Every worker serves these Ingresses as they are."""
+
+    def left(self, names: Sequence[Name]) -> None:
+        """No worker serves these Ingresses any more."""
+
+    def found(
+        self,
+        diagnostics: Sequence[Diagnostic],
+        ingresses_about: Callable[[ObjectKey], tuple[ObjectKey, ...]],
+    ) -> None:
+        """All current diagnostics; called when they are different from before.
+
+        Args:
+            ingresses_about: the Ingresses whose owners must hear of what is said about an object.
+        """
+
+
 class ControlLoop:
-    """Keeps the workers in step with the folders."""
+    """Keeps the workers in step with a source. A `Receiver`.
+
+    Args:
+        options: of the translation, before what the ConfigMap ``config`` says is added.
+        config: a ConfigMap with options; None when there is none.
+        audience: told what is served; None when nobody wants to know.
+    """
 
     def __init__(
         self,
-        folders: ManifestFolders,
+        source: Source,
         retention: SecretRetention,
-        translator: Translator,
+        options: Options,
         supervisor: Supervisor,
         log: Log,
+        *,
+        config: ObjectKey | None = None,
+        audience: Audience | None = None,
     ) -> None:
-        self.translator = translator
+        self.translator = Translator(options)
         self.diagnostics: tuple[Diagnostic, ...] = ()
-        """All current diagnostics, of the files and of the translation, in order."""
+        """All current diagnostics, of the source and of the translation, in order."""
         self.published = False
         """The first complete snapshot is on its way to the workers."""
-        self._folders = folders
+        self._source = source
         self._supervisor = supervisor
         self._log = log
+        self._options = self._effective = options
+        self._config = config
+        self._of_config: tuple[Diagnostic, ...] = ()
+        self._audience = audience
+        self._unconfirmed: deque[tuple[SnapshotVersion, frozenset[Name]]] = deque()
+        """Ingresses read for a version that some worker does not serve yet."""
         self._holdoff = Holdoff()
         self._retention = retention
-        self._of_files: tuple[Diagnostic, ...] = ()
         self._found: frozenset[Diagnostic] = frozenset()
+        self._synced = asyncio.Event()
         self._added = asyncio.Event()
         self._reportable = asyncio.Event()
-        self._scanning = asyncio.Lock()
-        """Held while the thread reads; nobody else may ask the folders meanwhile."""
+
+    def changed(self, changes: Sequence[ObjectChange]) -> None:
+        """Takes changes from the source."""
+        # Before the first snapshot nothing can be emptied, so nothing is held back.
+        self._holdoff.add(changes, time.monotonic() if self.published else float("-inf"))
+        self._added.set()
+
+    def synced(self) -> None:
+        """All that is wanted now has been handed over."""
+        self._synced.set()
+
+    def reported(self) -> None:
+        """The source's diagnostics are different."""
+        self._reportable.set()
+
+    def acknowledged(self, version: SnapshotVersion) -> None:
+        """Every worker serves this version, or a later one."""
+        confirmed: set[Name] = set()
+        while self._unconfirmed and self._unconfirmed[0][0] <= version:
+            confirmed |= self._unconfirmed.popleft()[1]
+        if confirmed and self._audience is not None:
+            served = {name for name in confirmed if self.translator.served(name)}
+            self._audience.served(sorted(served))
+            self._audience.left(sorted(confirmed - served))
 
     async def explain(
         self, url: str, method: str, headers: Sequence[str], limits: Limits
@@ -70,47 +148,26 @@ class ControlLoop:
         Raises:
             ValueError: the question is malformed; the sentence says what to write.
         """
-        async with self._scanning:
+        async with self._source.steady():
             return explain(
                 self.translator,
                 url=url,
                 method=method,
                 headers=headers,
                 limits=limits,
-                diagnostics=(*self._of_files, *self.translator.diagnostics),
+                diagnostics=self._all_diagnostics(),
                 locate=self._place,
             )
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
-        await self._first()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch(), name="scan manifests")
+            group.create_task(self._source.run(self), name="watch the source")
             group.create_task(self._build(), name="build snapshots")
             group.create_task(self._report_changes(), name="report diagnostics")
 
-    async def _first(self) -> None:
-        """Serves everything there is at once: nothing can be emptied yet."""
-        while not self.published:
-            changes = await self._scan()
-            if changes is not None:
-                self._holdoff.add(changes, float("-inf"))
-                self._translate(self._due())
-            if not self.published:
-                await asyncio.sleep(SCAN_SECONDS)
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(SCAN_SECONDS)
-            before = self._of_files
-            changes = await self._scan()
-            if changes:
-                self._holdoff.add(changes, time.monotonic())
-                self._added.set()
-            if self._of_files != before:
-                self._reportable.set()
-
     async def _build(self) -> None:
+        await self._first()
         while True:
             changes = self._due()
             if changes:
@@ -118,6 +175,17 @@ class ControlLoop:
             else:
                 self._added.clear()
                 await within(self._added.wait(), self._patience())
+
+    async def _first(self) -> None:
+        """Waits for everything there is; what rules name is asked for as soon as they are known."""
+        while not self.published:
+            await self._synced.wait()
+            self._synced.clear()
+            self._update(self._due())
+            if self._source.want(self.translator.wanted):
+                self._supervisor.publish(self.translator.snapshot, None)
+                self.published = True
+                self._translated()
 
     def _due(self) -> tuple[ObjectChange, ...]:
         """The changes whose time has come."""
@@ -134,59 +202,84 @@ class ControlLoop:
         deadline = self._retention.next_deadline()
         if deadline is not None:
             waits.append(min(deadline - time.time(), RETENTION_SECONDS))
-        return max(0.001, min(waits))
+        return max(0.0, min(waits))
 
-    async def _scan(self) -> Sequence[ObjectChange] | None:
-        """What changed in the folders; None when that could not be found out."""
-        try:
-            async with self._scanning:
-                scan = await asyncio.to_thread(self._folders.scan)
-        except Exception as error:
-            self._log.defect("reading the manifests failed; the last good state serves on", error)
-            return None
-        self._of_files = scan.diagnostics
-        return scan.changes
-
-    def _translate(self, changes: Iterable[ObjectChange]) -> None:
+    def _translate(self, changes: Sequence[ObjectChange]) -> None:
         """Applies changes and publishes what comes of them."""
         started = time.perf_counter()
-        try:
-            delta = self.translator.update(changes)
-        except Exception as error:
-            self._log.defect("translation failed; the last good state serves on", error)
-            return
+        outcome = self._update(changes)
         seconds = time.perf_counter() - started
-        if not self.published:
-            self._supervisor.publish(self.translator.snapshot, None)
-            self.published = True
-        elif delta is not None:
-            self._supervisor.publish(self.translator.snapshot, delta)
+        self._holdoff.built(time.monotonic(), seconds)
+        self._source.want(self.translator.wanted)
+        if outcome.different:
+            self._supervisor.publish(self.translator.snapshot, outcome.delta)
+            delta = outcome.delta
             self._log.info(
                 "a new snapshot is published",
-                version=delta.version,
-                hosts=sum(len(hosts) for hosts in delta.hosts.values()),
-                upstreams=len(delta.upstreams),
-                endpoint_sets=len(delta.endpoints),
-                certificates=len(delta.certificates),
+                version=self.translator.snapshot.version,
+                hosts="all" if delta is None else sum(len(each) for each in delta.hosts.values()),
+                upstreams="all" if delta is None else len(delta.upstreams),
+                endpoint_sets="all" if delta is None else len(delta.endpoints),
+                certificates="all" if delta is None else len(delta.certificates),
                 milliseconds=f"{seconds * 1000:.1f}",
             )
+        self._translated()
+
+    def _update(self, changes: Sequence[ObjectChange]) -> "_Outcome":
+        """Lets the translator take changes in."""
+        try:
+            delta = self.translator.update(changes)
+            return _Outcome(delta is not None, delta)
+        except Exception as error:
+            self._log.defect("translation failed; it is done again from scratch", error)
+        try:
+            self.translator = self.translator.rebuilt(self._effective)
+        except Exception as error:
+            self._log.defect("translation failed; the last good state serves on", error)
+            return _Outcome(False)
+        return _Outcome(True)
+
+    def _translated(self) -> None:
+        """Remembers whom to tell what when the workers are so far."""
+        touched = self.translator.take_touched()
+        if touched and self._audience is not None:
+            self._unconfirmed.append((self.translator.snapshot.version, touched))
+            if len(self._unconfirmed) > MAX_UNCONFIRMED:
+                version, names = self._unconfirmed.pop()
+                self._unconfirmed[-1] = (version, names | self._unconfirmed[-1][1])
+            served = self._supervisor.served_version
+            if served is not None:
+                self.acknowledged(served)
         self._reportable.set()
 
     async def _report_changes(self) -> None:
         while True:
-            await self._reportable.wait()
+            # Certificates come near their end without any change.
+            await within(self._reportable.wait(), EXPIRY_SECONDS)
             self._reportable.clear()
-            async with self._scanning:
+            async with self._source.steady():
                 self._report()
             await asyncio.sleep(REPORT_SECONDS)
 
+    def _all_diagnostics(self) -> tuple[Diagnostic, ...]:
+        return (
+            *self._source.diagnostics,
+            *self._of_config,
+            *self.translator.diagnostics,
+            *expiring(self.translator.presented_certificates(with_default=True), time.time()),
+        )
+
     def _report(self) -> None:
         """Logs diagnostics that are new, and those that are gone."""
-        found = (*self._of_files, *self.translator.diagnostics)
+        found = self._all_diagnostics()
         before, now = self._found, frozenset(found)
         # Compared without their places: a line above an object moves it, and changes nothing.
         self._found = now
         self.diagnostics = tuple(sorted(map(self._located, found), key=order))
+        if now == before:
+            return
+        if self._audience is not None:
+            self._audience.found(self.diagnostics, self.translator.ingresses_about)
         fresh = sorted(now - before, key=order)
         for diagnostic in fresh[:MAX_LOGGED]:
             level = diagnostic.severity if diagnostic.severity != "hint" else "info"
@@ -200,14 +293,14 @@ class ControlLoop:
             self._log.info(f"no longer: {diagnostic.message}", object=diagnostic.object)
 
     def _place(self, key: ObjectKey) -> str:
-        place = self._folders.location(key)
+        place = self._source.location(key)
         return "" if place is None else f"{place.file}:{place.line}"
 
     def _located(self, diagnostic: Diagnostic) -> Diagnostic:
-        """The translation knows objects, the folders know where they stand."""
+        """The translation knows objects, folders know where they stand."""
         if diagnostic.file:
             return diagnostic
-        place = self._folders.location(diagnostic.object)
+        place = self._source.location(diagnostic.object)
         if place is None:
             return diagnostic
         return msgspec.structs.replace(diagnostic, file=place.file, line=place.line)

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from ingress_controller.flags import UsageError, add_flags, read
+from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.translate.options import Options as TranslationOptions
 from router.model.limits import Limits
 from router.model.wire import Options as WorkerOptions
@@ -24,6 +25,9 @@ Address = Annotated[str, msgspec.Meta(extra={"kind": "address"})]
 Port = Annotated[int, msgspec.Meta(extra={"kind": "port"})]
 PortOrOff = Annotated[int | None, msgspec.Meta(extra={"kind": "port-or-off"})]
 ObjectName = Annotated[str, msgspec.Meta(extra={"kind": "object-name"})]
+Namespace = Annotated[str, msgspec.Meta(extra={"kind": "namespace"})]
+PublishedAddress = Annotated[str, msgspec.Meta(extra={"kind": "address-or-name"})]
+KubeconfigPath = Annotated[str, msgspec.Meta(extra={"kind": "file"})]
 Grace = Annotated[float, msgspec.Meta(ge=0, extra={"kind": "duration"})]
 Workers = Annotated[int, msgspec.Meta(ge=1, le=256, extra={"kind": "count"})]
 
@@ -32,8 +36,9 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """What is served, and where."""
 
     manifests: tuple[Folder, ...] = ()
-    """Folder of Kubernetes YAML or JSON, subfolders included. May be repeated; in the environment,
-    folders are separated by colons. A changed file is served within a second."""
+    """Folder of Kubernetes YAML or JSON, subfolders included, to be served instead of a cluster.
+    May be repeated; in the environment, folders are separated by colons. A changed file is served
+    within a second."""
     bind: tuple[Address, ...] = ()
     """Addresses that clients reach. None: all, of IPv4 and, where the system has it, of IPv6."""
     http_port: Port = 8080
@@ -42,6 +47,53 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """Port for HTTPS; ``off`` serves none, 0 is any free port."""
     workers: Workers = 1
     """Worker processes; each uses one core."""
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+    """Which cluster is watched, and how much of it. Not together with --manifests."""
+
+    kubeconfig: KubeconfigPath | None = None
+    """File that says how to reach the cluster. None: the pod's own service account."""
+    context: str | None = None
+    """Context of the kubeconfig. None: its current one."""
+    watch_namespace: tuple[Namespace, ...] = ()
+    """Namespaces to serve; Roles in them are enough then. May be repeated. None: all."""
+    secrets: Literal["tls", "named"] = "tls"
+    """``tls`` reads all Secrets of type kubernetes.io/tls, and others only when a rule names them;
+    ``named`` reads no Secret that no rule names, so that RBAC can list them one by one."""
+    config: ObjectName | None = None
+    """ConfigMap with options that may change while the program runs; see docs/configmap.md."""
+
+    @property
+    def config_key(self) -> ObjectKey | None:
+        """The ConfigMap with options, as an object."""
+        if self.config is None:
+            return None
+        namespace, _, name = self.config.partition("/")
+        return ObjectKey("ConfigMap", namespace, name)
+
+
+class Publishing(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written into the cluster: the status of Ingresses, Events, and who writes."""
+
+    publish_status: bool = True
+    """Write the published addresses into the status of the Ingresses that are served. Turn it off
+    to run beside another controller of the same classes."""
+    publish_service: ObjectName | None = None
+    """Service of type LoadBalancer whose addresses are published."""
+    publish_address: tuple[PublishedAddress, ...] = ()
+    """Addresses or host names to publish instead. May be repeated."""
+    publish_nodes: Literal["off", "internal", "external"] = "off"
+    """Publish instead the addresses of the nodes that run a ready pod of --publish-service."""
+    clear_status_on_shutdown: bool = False
+    """Remove the published addresses when the replica that writes them ends. Off: a restart is no
+    outage, and DNS records that were made from the status stay."""
+    events: bool = True
+    """Tell the owners of Ingresses by Events what is wrong with them."""
+    leader_elect: bool = True
+    """Let one replica alone write, elected by a Lease. Off: every replica writes."""
+    lease: ObjectName | None = None
+    """The Lease. None: python-ingress-leader in the pod's namespace."""
 
 
 class Translation(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +108,11 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True):
     allow_external_name: bool = False
     """Serve Services of type ExternalName. Off: whoever may write a Service could reach any name
     that this process can reach."""
+    allow_shared_hosts: bool = False
+    """Serve a host from Ingresses of several namespaces. Off: it belongs to the namespace of its
+    oldest Ingress, so that nobody can take paths of somebody else's host."""
+    catch_all_namespace: tuple[Namespace, ...] = ()
+    """Namespaces whose Ingresses may serve hosts that nobody names. May be repeated. None: all."""
     published_http_port: Port | None = None
     """The port that clients use, for X-Forwarded-Port, when a load balancer or Service maps it.
     None: the same as --http-port."""
@@ -112,6 +169,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `run` needs to know."""
 
     serving: Serving = Serving()
+    cluster: Cluster = Cluster()
+    publishing: Publishing = Publishing()
     translation: Translation = Translation()
     https: Https = Https()
     worker: WorkerOptions = WorkerOptions()
@@ -122,6 +181,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 TOPICS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("serving", Serving),
+    ("cluster", Cluster),
+    ("what is written into the cluster", Publishing),
     ("which objects are served", Translation),
     ("certificates and HTTPS", Https),
     ("behaviour towards clients and backends", WorkerOptions),
@@ -147,6 +208,8 @@ def run_settings(
     """
     settings = Settings(
         serving=read(Serving, arguments, environment),
+        cluster=read(Cluster, arguments, environment),
+        publishing=read(Publishing, arguments, environment),
         translation=read(Translation, arguments, environment),
         https=read(Https, arguments, environment),
         worker=read(WorkerOptions, arguments, environment),
@@ -162,12 +225,30 @@ def run_settings(
     for (one, port), (other, same) in itertools.combinations(ports.items(), 2):
         if port == same and port:
             raise UsageError(f"{one} and {other} are both {port}; choose two different ports")
+    _fit_together(settings)
     if settings.limits.max_header_line > settings.limits.max_header_size:
         raise UsageError(
             "--max-header-line is larger than --max-header-size; "
             "one line cannot be longer than the whole head: raise the second or lower the first"
         )
     return settings
+
+
+def _fit_together(settings: Settings) -> None:
+    """Refuses flags of a cluster beside folders, and two answers to one question."""
+    cluster, publishing = settings.cluster, settings.publishing
+    if settings.serving.manifests and (cluster.kubeconfig or cluster.context):
+        raise UsageError(
+            "--manifests serves folders and --kubeconfig a cluster; leave one of both out"
+        )
+    if cluster.context and not cluster.kubeconfig:
+        raise UsageError("--context chooses from a kubeconfig; name it by --kubeconfig")
+    if publishing.publish_nodes != "off" and publishing.publish_service is None:
+        raise UsageError(
+            "--publish-nodes needs --publish-service: the nodes are those that run its pods"
+        )
+    if publishing.publish_nodes != "off" and publishing.publish_address:
+        raise UsageError("--publish-nodes and --publish-address are two answers; choose one")
 
 
 def translation_flags(parser: argparse.ArgumentParser) -> None:
@@ -201,13 +282,15 @@ def options_of(
     http_port: int,
     https_port: int | None,
     default_certificate: CertificatePair | None,
+    local_endpoints: bool = True,
+    denied_addresses: tuple[str, ...] = (),
 ) -> TranslationOptions:
     """What the translation needs to know.
 
-    Endpoints on loopback are allowed because everything comes from a folder of manifests: an API
-    server never has such endpoints, except by an attack.
-
     Args:
+        local_endpoints: endpoints on loopback and the like are served; a folder of manifests on a
+            laptop has nothing else, a cluster's API has them only by an attack.
+        denied_addresses: addresses that are never endpoints.
         http_port: the bound port.
         https_port: the bound port; None when HTTPS is not served.
         default_certificate: the self-signed one, for names that have none of their own.
@@ -219,7 +302,10 @@ def options_of(
         controllers=translation.controller,
         watch_ingress_without_class=translation.watch_ingress_without_class,
         allow_external_name=translation.allow_external_name,
-        allow_local_endpoints=True,
+        allow_local_endpoints=local_endpoints,
+        denied_addresses=denied_addresses,
+        allow_shared_hosts=translation.allow_shared_hosts,
+        catch_all_namespaces=translation.catch_all_namespace,
         http_port=http_port if published is None else published,
         https=https_port is not None,
         https_port=(https_port or 443) if published_https is None else published_https,

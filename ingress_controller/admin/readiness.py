@@ -19,20 +19,20 @@ class Readiness(NamedTuple):
 
 
 def verdict(
-    *, published: bool, was_ready: bool, draining: bool, workers: Sequence[WorkerStatus]
+    *, waiting: str, was_ready: bool, draining: bool, workers: Sequence[WorkerStatus]
 ) -> Readiness:
     """Whether traffic may come.
 
     Args:
-        published: the first complete snapshot was made.
+        waiting: what the first complete snapshot waits for; empty when it was made.
         was_ready: an earlier verdict was "ready".
         draining: the end has begun.
         workers: every worker slot.
     """
     if draining:
         return Readiness(False, "draining: running requests are finished, new ones go elsewhere")
-    if not published:
-        return Readiness(False, "the manifests have not been read yet")
+    if waiting:
+        return Readiness(False, waiting)
     serving = sum(worker.version is not None for worker in workers)
     if serving < (1 if was_ready else len(workers)):
         return Readiness(False, f"{serving} of {len(workers)} workers serve the snapshot")

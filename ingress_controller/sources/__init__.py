@@ -1,7 +1,9 @@
 """Where objects come from. I/O lives here; nothing here knows what an object means for routes.
 
+``source``     what the control loop knows of a source, and the other way round
 ``documents``  bytes of a file become documents (YAML, JSON); no I/O
-``manifests``  folders of such files, polled for changes
+``manifests``  folders of such files: what is there, and what changed since the last look
+``polling``    such folders as a source, looked at again and again
 
 Out: `ObjectChange` values for the translation, and diagnostics about files and broken objects.
 """

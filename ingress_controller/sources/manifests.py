@@ -33,6 +33,7 @@ from ingress_controller.sources.documents import (
     read_yaml,
 )
 from ingress_controller.sources.folders import Place, Signature, list_files
+from ingress_controller.sources.source import Location
 from ingress_controller.store import ObjectChange, key_of
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode, order
 
@@ -45,14 +46,6 @@ _SURE_AFTER = 2_000_000_000
 file read sooner after its last write is read once more."""
 _MAX_DEFERRALS = 3
 """Scans that a file may be put off for because it is being written."""
-
-
-class Location(NamedTuple):
-    """Where an object stands."""
-
-    file: str
-    line: int
-    """Counted from 1; 0 when unknown."""
 
 
 class Scan(NamedTuple):

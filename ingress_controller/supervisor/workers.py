@@ -245,6 +245,16 @@ class Supervisor:
             )
         )
 
+    @property
+    def served_version(self) -> SnapshotVersion | None:
+        """The oldest version that a worker serves; None while none serves.
+
+        A worker that was just started does not count: before it accepts anything, it gets the
+        newest version.
+        """
+        versions = [each.version for each in self._workers if each is not None]
+        return min((each for each in versions if each is not None), default=None)
+
     def publish(self, snapshot: Snapshot, delta: Delta | None) -> None:
         """Gives every worker the next version: as a delta where there is one."""
         self._snapshot = snapshot

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingress_controller.holdoff import (
+    COST_FACTOR,
     DISTANCE_SECONDS,
     HOLD_SECONDS,
     QUIET_SECONDS,
@@ -73,11 +74,31 @@ def test_changes_act_together_after_a_short_quiet_time() -> None:
     assert holdoff.next_build() is None
 
 
+def test_endpoints_act_at_once_and_take_no_rule_along() -> None:
+    holdoff = Holdoff()
+    holdoff.add([ingress("one")], 10.0)
+    holdoff.add([slice_of("new")], 10.01)
+
+    assert holdoff.next_build() == 10.01
+    assert keys(holdoff.take(10.01)) == ["new"]
+    assert holdoff.next_build() == 10.0 + QUIET_SECONDS
+    assert keys(holdoff.take(10.0 + QUIET_SECONDS)) == ["one"]
+
+
 def test_builds_keep_a_distance() -> None:
-    holdoff = started(ingress("one"))
-    holdoff.add([ingress("one")], LATE + 0.001)
+    """F-15: a flapping endpoint costs a bounded part of the time."""
+    holdoff = started(slice_of("one"))
+    holdoff.add([slice_of("one", ready=False)], LATE + 0.001)
 
     assert holdoff.next_build() == LATE + DISTANCE_SECONDS
+
+
+def test_after_a_dear_build_nothing_is_built_for_a_multiple_of_its_time() -> None:
+    holdoff = started(slice_of("one"))
+    holdoff.built(LATE + 0.1, 0.1)
+    holdoff.add([slice_of("one", ready=False), ingress("one")], LATE + 0.11)
+
+    assert holdoff.next_build() == LATE + 0.1 + COST_FACTOR * 0.1
 
 
 def test_a_later_change_of_an_object_replaces_an_earlier_one() -> None:
@@ -102,7 +123,7 @@ def test_a_held_deletion_acts_together_with_the_slice_that_takes_over() -> None:
     holdoff.add([gone("old")], 200.0)
     holdoff.add([slice_of("new")], 200.3)
 
-    assert holdoff.next_build() == 200.3 + QUIET_SECONDS
+    assert holdoff.next_build() == 200.3
     assert keys(holdoff.take(200.4)) == ["old", "new"]
     assert holdoff.next_build() is None
 
@@ -187,7 +208,7 @@ def test_every_change_acts_within_the_hold_time_and_the_last_one_wins(
         acted |= {each.key.name: each for each in holdoff.take(now)}
     due = holdoff.next_build()
     while due is not None:
-        assert due <= now + HOLD_SECONDS
+        assert due <= now + HOLD_SECONDS + DISTANCE_SECONDS
         acted |= {each.key.name: each for each in holdoff.take(due)}
         due = holdoff.next_build()
     assert acted == last

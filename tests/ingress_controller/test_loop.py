@@ -12,12 +12,13 @@ from ingress_controller.loop import ControlLoop
 from ingress_controller.objects.decode import decode
 from ingress_controller.retention import SecretRetention
 from ingress_controller.sources.documents import read_yaml
-from ingress_controller.sources.manifests import Location, ManifestFolders, Scan
+from ingress_controller.sources.manifests import ManifestFolders, Scan
+from ingress_controller.sources.polling import PolledFolders
+from ingress_controller.sources.source import Location
 from ingress_controller.store import KubernetesObject, ObjectChange, ObjectKey, key_of
 from ingress_controller.supervisor.workers import Supervisor
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
 from ingress_controller.translate.options import Options
-from ingress_controller.translate.translator import Translator
 from router.model.snapshot import Delta, Snapshot, Terminate
 from tests.harness.program import endpoint_slice, ingress, service, tls_secret
 from tests.harness.waiting import until
@@ -102,9 +103,9 @@ async def looping(*steps: Step) -> AsyncIterator[tuple[Published, Callable[[], s
     published, stream = Published(), StringIO()
     log = Log("text", "debug", stream)
     loop = ControlLoop(
-        cast(ManifestFolders, Folders(steps)),
+        PolledFolders(cast(ManifestFolders, Folders(steps)), log),
         SecretRetention(GRACE),
-        Translator(Options(allow_local_endpoints=True, https=True, default_certificate=DEFAULT)),
+        Options(allow_local_endpoints=True, https=True, default_certificate=DEFAULT),
         cast(Supervisor, published),
         log,
     )

@@ -282,7 +282,7 @@ def test_a_taken_port_is_one_sentence_and_exit_code_1(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("run",), "--manifests is missing; name at least one folder"),
+        (("run",), "nothing to serve: this is no pod with a service account"),
         (("run", "--http-port", "x"), "--http-port: 'x' is not a port"),
         (("demo", "--drain-timeout", "soon"), "--drain-timeout: 'soon' is not a duration"),
     ],

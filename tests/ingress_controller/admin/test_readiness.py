@@ -10,22 +10,20 @@ STARTING = WorkerStatus(slot=1, pid=11, version=None, restarts=0)
 
 
 @pytest.mark.parametrize(
-    ("published", "was_ready", "draining", "workers", "reason"),
+    ("waiting", "was_ready", "draining", "workers", "reason"),
     [
-        pytest.param(False, False, False, [SERVING], "have not been read", id="before manifests"),
-        pytest.param(True, False, False, [STARTING], "0 of 1 workers", id="before the first ack"),
-        pytest.param(True, False, False, [SERVING, STARTING], "1 of 2", id="before every ack"),
-        pytest.param(True, False, False, [SERVING], "", id="once all serve"),
-        pytest.param(True, True, False, [SERVING, STARTING], "", id="while one is restarted"),
-        pytest.param(True, True, False, [STARTING], "0 of 1", id="while none serves"),
-        pytest.param(True, True, True, [SERVING], "draining", id="while draining"),
+        pytest.param("no list yet", False, False, [SERVING], "no list yet", id="before the lists"),
+        pytest.param("", False, False, [STARTING], "0 of 1 workers", id="before the first ack"),
+        pytest.param("", False, False, [SERVING, STARTING], "1 of 2", id="before every ack"),
+        pytest.param("", False, False, [SERVING], "", id="once all serve"),
+        pytest.param("", True, False, [SERVING, STARTING], "", id="while one is restarted"),
+        pytest.param("", True, False, [STARTING], "0 of 1", id="while none serves"),
+        pytest.param("", True, True, [SERVING], "draining", id="while draining"),
     ],
 )
 def test_readiness(
-    published: bool, was_ready: bool, draining: bool, workers: list[WorkerStatus], reason: str
+    waiting: str, was_ready: bool, draining: bool, workers: list[WorkerStatus], reason: str
 ) -> None:
-    readiness = verdict(
-        published=published, was_ready=was_ready, draining=draining, workers=workers
-    )
+    readiness = verdict(waiting=waiting, was_ready=was_ready, draining=draining, workers=workers)
     assert readiness.ready is (reason == "")
     assert reason in readiness.reason
