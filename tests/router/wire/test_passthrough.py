@@ -71,12 +71,14 @@ async def _site(
                     "owner.test": {"/": "owner"},
                     "raw.test": {"/": "raw"},
                     "none.test": {"/": "none"},
+                    "named.test": {"/": "named"},
                 },
                 {
                     "web": [backend.endpoint],
                     "owner": [Endpoint("127.0.0.1", owner)],
                     "raw": [*others, Endpoint("127.0.0.1", raw)],
                     "none": [],
+                    "named": [Endpoint("localhost", owner)],
                 },
                 {
                     "h.test": Name(pairs=(pair("h.test"),)),
@@ -85,6 +87,7 @@ async def _site(
                     "ended.passed.test": Name(pairs=(pair("ended.passed.test"),)),
                     "raw.test": Name(passthrough="raw"),
                     "none.test": Name(passthrough="none"),
+                    "named.test": Name(passthrough="named"),
                 },
             )
             base = worker.descriptors
@@ -115,6 +118,15 @@ async def test_the_owners_certificate_is_seen_beside_ours_on_one_port() -> None:
         for name in ("h.test", "ended.passed.test"):
             async with await _whose(site, name, "test authority") as connection:
                 assert connection.tls.version() == "TLSv1.3"
+
+
+async def test_a_name_that_leads_into_this_machine_is_no_endpoint() -> None:
+    """The owner of an ExternalName can make it mean anything, so it is judged once resolved."""
+    async with _site(_echo) as site:
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await _whose(site, "named.test", "the owner of the backend")
+        async with await _whose(site, "owner.test", "the owner of the backend") as connection:
+            assert (await connection.exchange(request(host="owner.test"))).status == 200
 
 
 async def test_requests_on_ended_connections_do_not_reach_a_passed_host() -> None:
