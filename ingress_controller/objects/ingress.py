@@ -83,6 +83,17 @@ class Ingress(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, g
     spec: IngressSpec = IngressSpec()
 
 
+class IngressStatus(msgspec.Struct, frozen=True, gc=False):
+    """What the API has of an Ingress beside what it asks for; never part of an `Ingress`.
+
+    So a status that is written changes no object.
+    """
+
+    uid: str
+    addresses: tuple[str, ...]
+    """Addresses and names of `status.loadBalancer.ingress`, sorted."""
+
+
 class ClassParameters(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """`IngressClass.spec.parameters`; we have no such settings, and say so."""
 
@@ -90,6 +101,8 @@ class ClassParameters(msgspec.Struct, frozen=True, rename="camel", omit_defaults
     name: str = ""
     api_group: str = ""
     scope: Literal["Cluster", "Namespace"] = "Cluster"
+    namespace: Named = ""
+    """Set exactly when the scope is ``Namespace``."""
 
 
 class IngressClassSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):

@@ -26,7 +26,30 @@ class ServiceSpec(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     """``None`` for a headless Service; routing is the same for both, `explain` shows it."""
     ports: tuple[ServicePort, ...] = ()
     external_name: str = ""
+    external_ips: tuple[str, ...] = msgspec.field(default=(), name="externalIPs")
+    """Read for the status of Ingresses; routing is the same with and without."""
     selector: dict[str, str] = {}
+
+
+class LoadBalancerIngress(
+    msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False
+):
+    """One of `status.loadBalancer.ingress[]`: an address, a name, or both."""
+
+    ip: str = ""
+    hostname: str = ""
+
+
+class LoadBalancerStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
+    """`status.loadBalancer`."""
+
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
+    """`status`, which an Ingress has in the same form."""
+
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
 class Service(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
@@ -34,3 +57,4 @@ class Service(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, g
 
     metadata: ObjectMeta
     spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()

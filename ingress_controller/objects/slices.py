@@ -21,6 +21,8 @@ class SliceEndpoint(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
 
     addresses: tuple[str, ...] = ()
     conditions: EndpointConditions = EndpointConditions()
+    node_name: Named = ""
+    """The node that it runs on, where there is one."""
 
 
 class SlicePort(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
