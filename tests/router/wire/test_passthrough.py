@@ -78,7 +78,7 @@ async def _site(
                     "owner": [Endpoint("127.0.0.1", owner)],
                     "raw": [*others, Endpoint("127.0.0.1", raw)],
                     "none": [],
-                    "named": [Endpoint("localhost", owner)],
+                    "named": [Endpoint("127.1", owner)],
                 },
                 {
                     "h.test": Name(pairs=(pair("h.test"),)),
