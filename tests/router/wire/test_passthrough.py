@@ -71,7 +71,7 @@ async def _site(
                     "owner.test": {"/": "owner"},
                     "raw.test": {"/": "raw"},
                     "none.test": {"/": "none"},
-                    "named.test": {"/": "named"},
+                    "named.passed.test": {"/": "named"},
                 },
                 {
                     "web": [backend.endpoint],
@@ -87,7 +87,7 @@ async def _site(
                     "ended.passed.test": Name(pairs=(pair("ended.passed.test"),)),
                     "raw.test": Name(passthrough="raw"),
                     "none.test": Name(passthrough="none"),
-                    "named.test": Name(passthrough="named"),
+                    "named.passed.test": Name(passthrough="named"),
                 },
             )
             base = worker.descriptors
@@ -124,7 +124,7 @@ async def test_a_name_that_leads_into_this_machine_is_no_endpoint() -> None:
     """The owner of an ExternalName can make it mean anything, so it is judged once resolved."""
     async with _site(_echo) as site:
         with pytest.raises((ssl.SSLError, ConnectionError)):
-            await _whose(site, "named.test", "the owner of the backend")
+            await _whose(site, "named.passed.test", "the owner of the backend")
         async with await _whose(site, "owner.test", "the owner of the backend") as connection:
             assert (await connection.exchange(request(host="owner.test"))).status == 200
 
