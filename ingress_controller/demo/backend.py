@@ -1,6 +1,7 @@
-"""A sample backend: `python -m ingress_controller.demo.backend NAME`.
+"""A sample backend: `python -m ingress_controller.demo.backend NAME [PORT]`.
 
 Listens on a free port of 127.0.0.1, prints the port on a line, serves until standard input ends.
+With a port, as in a container, it listens on that port of all addresses, until SIGTERM.
 What it answers depends on the last element of the path:
 
     events    server-sent events, two a second        (?count=N ends after N)
@@ -17,6 +18,7 @@ import base64
 import hashlib
 import itertools
 import json
+import signal
 import struct
 import sys
 import urllib.parse
@@ -235,5 +237,21 @@ async def main(name: str) -> None:
     server.close()
 
 
+async def main_in_container(name: str, port: int) -> None:
+    """Serves until SIGTERM; what runs then is cut, as a sample may."""
+    ended = asyncio.Event()
+    # Also because a first process gets no signal that it does not handle (man 7 pid_namespaces).
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    server = await asyncio.start_server(Backend(name).serve, None, port)
+    await ended.wait()
+    server.close()
+
+
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    match sys.argv[1:]:
+        case [name]:
+            asyncio.run(main(name))
+        case [name, port]:
+            asyncio.run(main_in_container(name, int(port)))
+        case _:
+            sys.exit("usage: python -m ingress_controller.demo.backend NAME [PORT]")
