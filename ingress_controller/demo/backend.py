@@ -6,6 +6,7 @@ What it answers depends on the last element of the path:
 
     events    server-sent events, two a second        (?count=N ends after N)
     ticks     a chunked text that grows by lines       (?count=N)
+    bytes     that many bytes, a MiB by default        (?count=N)
     slow      the usual answer, after a while          (?seconds=S)
     ws        a WebSocket that echoes; plain GET: 426  (?greet closes after one message)
     other     JSON that says who answered, and what arrived
@@ -30,6 +31,8 @@ TICK_SECONDS = 0.5
 MOST_TICKS = 7200
 """An hour of ticks: nobody watches a sample for longer."""
 LONGEST_SECONDS = 300.0
+MOST_BYTES = 64 << 20
+PIECE = bytes(64 << 10)
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 section 1.3."""
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -121,6 +124,8 @@ class Backend:
             case "ws":
                 await self._websocket(request, reader, writer)
                 return False
+            case "bytes":
+                await self._bytes(request, writer)
             case "slow":
                 await asyncio.sleep(min(request.number("seconds", 2.0), LONGEST_SECONDS))
                 await self._echo(request, writer)
@@ -142,6 +147,15 @@ class Backend:
         if request.method != "HEAD":
             writer.write(body)
         await writer.drain()
+
+    async def _bytes(self, request: Request, writer: StreamWriter) -> None:
+        left = min(int(request.number("count", 1 << 20)), MOST_BYTES)
+        who = f"Content-Length: {left}\r\nX-Backend: {self._name}"
+        writer.write(_head("200 OK", "application/octet-stream", who))
+        while left and request.method != "HEAD":
+            writer.write(PIECE[:left])
+            left -= min(left, len(PIECE))
+            await writer.drain()
 
     async def _stream(
         self, writer: StreamWriter, content_type: str, pieces: AsyncIterator[bytes]
