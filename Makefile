@@ -5,11 +5,12 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint types structure check bench lock clean
+.PHONY: help demo test e2e e2e-measure lint types structure check bench lock clean
 
 help:
 	@echo 'make demo       serve sample Ingress manifests with sample backends; prints curl lines'
 	@echo 'make test       run the tests'
+	@echo 'make e2e        run the end-to-end tests on a real control plane (Linux, root, Go)'
 	@echo 'make check      run everything that CI runs'
 	@echo 'make bench      measure beside nginx, HAProxy and Envoy'
 	@echo 'make lock       resolve the dependencies anew into requirements/'
@@ -35,6 +36,12 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2
+
+e2e: $(VENV)/.dev
+	$(BIN)/python tests/e2e/run.py $(E2E)
+
+e2e-measure: $(VENV)/.dev
+	$(BIN)/python tests/e2e/run.py --measure $(E2E)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
