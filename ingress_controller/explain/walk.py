@@ -310,9 +310,12 @@ class _Walk:
         for each in self._diagnostics:
             if each.object in behind and not _is_elsewhere(each.field, field):
                 found[each] = None
-        if matching.pattern is not None:
-            lost = self._translator.host_diagnostics(matching.pattern)
-            found |= dict.fromkeys(lost)
+        for step in matching.host_steps:
+            # A host that nobody has may be one that its claimant was refused.
+            if step.taken or not step.exists:
+                found |= dict.fromkeys(self._translator.host_diagnostics(step.pattern))
+            if step.taken:
+                break
         return sorted(found, key=_gravity)[:MAX_FINDINGS]
 
     def _objects_behind(self) -> set[ObjectKey]:

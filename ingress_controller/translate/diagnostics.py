@@ -56,7 +56,9 @@ class DiagnosticCode(StrEnum):
     TLS_WITHOUT_HOSTS = "tls-without-hosts"
     VERIFICATION_OFF = "verification-off"
     # Several Ingresses together.
+    CATCH_ALL_REFUSED = "catch-all-refused"
     DEFAULT_CONFLICT = "default-conflict"
+    HOST_OWNED = "host-owned"
     ROUTE_CONFLICT = "route-conflict"
     ROUTE_SHADOWED = "route-shadowed"
     # Certificates, and what a host asks of clients.

@@ -1,12 +1,12 @@
 """What answers a TLS handshake for each host: a memo of decisions, with what they depend on.
 
-A change of an Ingress decides anew about the hosts that it has to do with, a change of a Secret
+A change of an Ingress decides anew about the hosts that it names or named, a change of a Secret
 about those that looked at it. A wildcard's hosts are asked after it, as they may take its
 certificate.
 """
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ingress_controller.objects.meta import ObjectKey
@@ -21,11 +21,11 @@ from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode,
 from ingress_controller.translate.https import HostTls, decide
 from ingress_controller.translate.materials import Materials
 from ingress_controller.translate.options import Options
+from ingress_controller.translate.ownership import Ownership, wildcard_above
 from ingress_controller.translate.secrets import Secrets
-from ingress_controller.translate.verdicts import PLAIN, Claimant, Verdict
+from ingress_controller.translate.verdicts import PLAIN, Verdict
 from router.model.snapshot import HostPattern, ServerName, Terminate
 from tls.certificate import CertificateDigest, CertificatePair
-from tls.names import wildcard_of
 from tls.policy import Authorities, AuthoritiesDigest, TlsPolicy
 
 
@@ -44,15 +44,13 @@ class ServerNames:
 
     __slots__ = (
         "_authorities",
-        "_below",
         "_certificates",
-        "_claims",
         "_decided",
         "_dirty",
         "_findings",
         "_looking",
-        "_of_ingress",
         "_options",
+        "_ownership",
         "_secrets",
         "_touched",
         "current",
@@ -61,18 +59,16 @@ class ServerNames:
     def __init__(
         self,
         secrets: Secrets,
+        ownership: Ownership,
         options: Options,
         certificates: Materials[CertificateDigest, CertificatePair],
         authorities: Materials[AuthoritiesDigest, Authorities],
     ) -> None:
         self._secrets = secrets
+        self._ownership = ownership
         self._options = options
         self._certificates = certificates
         self._authorities = authorities
-        self._claims: dict[HostPattern, dict[Name, Claimant]] = {}
-        self._of_ingress: dict[Name, Mapping[HostPattern, Claimant]] = {}
-        self._below: dict[HostPattern, set[HostPattern]] = {}
-        """Wildcard → hosts that it would take."""
         self._decided: dict[HostPattern, HostTls] = {}
         self._looking: dict[ObjectKey, set[HostPattern]] = {}
         self._findings: dict[ObjectKey, dict[HostFinding, set[HostPattern]]] = {}
@@ -83,37 +79,22 @@ class ServerNames:
             self.current[""] = self._default_entry()
             certificates.settle()
 
-    def concern(self, ingress: Name, claims: Mapping[HostPattern, Claimant]) -> None:
-        """An Ingress has to do with these hosts now, and with none that it had before."""
-        before = self._of_ingress.get(ingress, {})
-        for pattern in before:
-            if pattern not in claims:
-                del self._claims[pattern][ingress]
-                self._dirty.add(pattern)
-        for pattern, claimant in claims.items():
-            if before.get(pattern) != claimant:
-                self._claims.setdefault(pattern, {})[ingress] = claimant
-                self._dirty.add(pattern)
-        if claims:
-            self._of_ingress[ingress] = claims
-        else:
-            self._of_ingress.pop(ingress, None)
-
     def object_changed(self, key: ObjectKey) -> None:
         """A Secret or ConfigMap is new, different or gone."""
         self._dirty |= self._looking.get(key, set())
         if self._options.https and key == self.default_key:
             self._dirty.add("")
 
-    def settle(self) -> ServerNameChanges:
-        """Decides what has to be decided."""
+    def settle(self, hosts: Iterable[HostPattern]) -> ServerNameChanges:
+        """Decides what has to be decided: about ``hosts``, and what depends on changed objects."""
         changes = ServerNameChanges({}, set(), set())
+        self._dirty.update(hosts)
         # Wildcards first: what is below them looks at them.
         for pattern in sorted(self._dirty, key=_is_precise):
             if _is_precise(pattern):
                 break
             if self._decide(pattern, changes):
-                self._dirty |= self._below.get(pattern, set())
+                self._dirty.update(self._ownership.below(pattern))
         for pattern in self._dirty:
             if _is_precise(pattern):
                 self._decide(pattern, changes)
@@ -174,19 +155,16 @@ class ServerNames:
     def _decide(self, pattern: HostPattern, changes: ServerNameChanges) -> bool:
         """Decides about a host; whether anything is different."""
         before = self._decided.get(pattern)
-        claims = self._claims.get(pattern)
+        claimants = self._ownership.judged(pattern).admitted
         after = None
-        if claims:
-            claimants = sorted(claims.values(), key=lambda one: one.age)
-            wildcard = _wildcard_above(pattern)
+        if claimants:
+            wildcard = wildcard_above(pattern)
             above = None if wildcard is None else self._decided.get(wildcard)
-            if wildcard is not None:
-                self._below.setdefault(wildcard, set()).add(pattern)
             after = self._decided[pattern] = decide(
                 pattern, claimants, above, self._secrets, self._options
             )
         else:
-            self._forget(pattern)
+            self._decided.pop(pattern, None)
         if pattern == "" and self._options.https:
             self._replace(pattern, self._default_entry(after), changes)
         elif before != after:
@@ -200,16 +178,6 @@ class ServerNames:
         if (before.verdicts if before else {}) != (after.verdicts if after else {}):
             changes.judged.add(pattern)
         return True
-
-    def _forget(self, pattern: HostPattern) -> None:
-        """No Ingress has to do with the host any more."""
-        self._claims.pop(pattern, None)
-        self._decided.pop(pattern, None)
-        wildcard = _wildcard_above(pattern)
-        if wildcard is not None and wildcard in self._below:
-            self._below[wildcard].discard(pattern)
-            if not self._below[wildcard]:
-                del self._below[wildcard]
 
     def _replace(
         self, pattern: HostPattern, entry: ServerName | None, changes: ServerNameChanges
@@ -320,10 +288,6 @@ class ServerNames:
 
 def _is_precise(pattern: HostPattern) -> bool:
     return not pattern.startswith("*.")
-
-
-def _wildcard_above(pattern: HostPattern) -> HostPattern | None:
-    return wildcard_of(pattern) if _is_precise(pattern) else None
 
 
 def _hosts(patterns: set[HostPattern]) -> str:

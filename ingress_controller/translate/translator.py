@@ -38,6 +38,7 @@ from ingress_controller.translate.ingress import (
     read_ingress,
 )
 from ingress_controller.translate.options import Options
+from ingress_controller.translate.ownership import Ownership, about_refused
 from ingress_controller.translate.secrets import Secrets
 from ingress_controller.translate.server_names import ServerNames
 from ingress_controller.translate.services import Problem
@@ -101,8 +102,9 @@ class Translator:
         self._secrets = Secrets(self._store)
         self._certificates = materials.certificates()
         self._authorities = materials.authorities()
+        self._ownership = Ownership(options)
         self._server_names = ServerNames(
-            self._secrets, options, self._certificates, self._authorities
+            self._secrets, self._ownership, options, self._certificates, self._authorities
         )
         self._backends = Backends(self._store, self._secrets, options)
         self._endpoint_sets = EndpointSets(self._store, self._backends, options)
@@ -146,12 +148,19 @@ class Translator:
             self._read(name)
         settled = self._backends.settle()
         hosts: set[HostPattern] = set()
+        named: set[HostPattern] = set()
         for name in ingresses | settled.ingresses:
             hosts |= self._share(name)
             reading = self._readings.get(name)
             claims = {} if reading is None else concerns(name, reading, self._backends)
-            self._server_names.concern(name, claims)
-        tls = self._server_names.settle()
+            self._ownership.concern(name, claims)
+            named.update(claims)
+        claimed = self._ownership.settle()
+        hosts |= claimed
+        if self._ownership.refuses:
+            for pattern in named | claimed:
+                self._judge(pattern)
+        tls = self._server_names.settle(claimed)
         for about in tls.objects:
             self._note(("tls", *about), self._server_names.diagnostics(about))
         changed_hosts: dict[HostPattern, Host | None] = {}
@@ -256,14 +265,14 @@ class Translator:
         return len(self._store.ingresses)
 
     def claimants(self, pattern: HostPattern) -> tuple[ObjectKey, ...]:
-        """The Ingresses that claim a host, oldest first."""
-        shares = self._shares.get(pattern, {})
-        names = sorted(shares, key=lambda name: shares[name].age)
-        return tuple(ObjectKey("Ingress", *name) for name in names)
+        """The Ingresses that have rules for a host and may, oldest first."""
+        admitted = self._ownership.judged(pattern).admitted
+        return tuple(ObjectKey("Ingress", *one.name) for one in admitted if one.has_rules)
 
     def host_diagnostics(self, pattern: HostPattern) -> tuple[Diagnostic, ...]:
         """Which claims on a host lost, and to whom."""
-        return self._findings.get(("host", pattern), ())
+        refused = self._findings.get(("refused", pattern), ())
+        return refused + self._findings.get(("host", pattern), ())
 
     def passed_over(self, patterns: Collection[HostPattern]) -> tuple[Diagnostic, ...]:
         """Why Ingresses that name one of these hosts are not ours."""
@@ -378,7 +387,10 @@ class Translator:
         """Replaces what an Ingress claims of each host; answers the hosts it claims or claimed."""
         before = self._claimed.pop(name, ())
         for pattern in before:
-            del self._shares[pattern][name]
+            shares = self._shares[pattern]
+            del shares[name]
+            if not shares:
+                del self._shares[pattern]
         reading = self._readings.get(name)
         if reading is None:
             self._note(("backends", *name), ())
@@ -430,23 +442,32 @@ class Translator:
         self._authorities.use(("upstream", key), () if bundle is None else (bundle,))
 
     def _merge(self, pattern: HostPattern, changed: dict[HostPattern, Host | None]) -> None:
-        shares = self._shares.get(pattern)
-        if shares is None:
-            return  # named in spec.tls alone
+        shares = self._shares.get(pattern, {})
+        verdict = self._server_names.verdict
+        served = [
+            secured(shares[one.name], verdict(pattern, one.name))
+            for one in self._ownership.judged(pattern).admitted
+            if one.has_rules
+        ]
         before = self._hosts.get(pattern)
-        if not shares:
-            del self._shares[pattern]
+        if not served:
             self._note(("host", pattern), ())
             if before is not None:
                 del self._hosts[pattern]
                 changed[pattern] = None
             return
-        verdict = self._server_names.verdict
-        served = [secured(share, verdict(pattern, name)) for name, share in shares.items()]
         host, found = merge(pattern, served)
         self._note(("host", pattern), found)
         if host != before:
             self._hosts[pattern] = changed[pattern] = host
+
+    def _judge(self, pattern: HostPattern) -> None:
+        """Says who gets nothing of a host that they name."""
+        found = [
+            about_refused(self._store.ingresses[each.ingress], each)
+            for each in self._ownership.judged(pattern).refused
+        ]
+        self._note(("refused", pattern), tuple(found))
 
     def _note(self, about: tuple[str, ...], found: tuple[Diagnostic, ...]) -> None:
         if self._findings.get(about, ()) == found:

@@ -11,6 +11,8 @@ from tls.policy import Profile
 
 MAX_DEPTH = 100
 """Intermediate authorities in a chain; OpenSSL's own bound."""
+MAX_NAMESPACES = 1000
+"""Names in one list."""
 MAX_AGE = 10 * 365 * 86_400
 """Seconds that browsers shall remember something: ten years."""
 
@@ -18,6 +20,7 @@ _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 """What ingress-nginx takes: the forms of Go's strconv.ParseBool."""
 _OBJECT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -96,6 +99,16 @@ def reference(text: str) -> Reference:
     if any(_OBJECT_NAME.fullmatch(part) is None for part in parts):
         raise ValueError("write the name of an object of the Ingress's own namespace")
     return Reference(namespace, name)
+
+
+def namespaces(text: str) -> tuple[str, ...]:
+    """Names separated by commas, or ``*``."""
+    if text == "*":
+        return ("*",)
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    if len(names) > MAX_NAMESPACES or any(_LABEL.fullmatch(name) is None for name in names):
+        raise ValueError('write names of namespaces, such as "shop, billing", or "*" for all')
+    return names
 
 
 def server_name(text: str) -> str:

@@ -59,6 +59,7 @@ class _Written(msgspec.Struct):
     hsts_include_subdomains: bool | None = None
     hsts_preload: bool | None = None
     tls_profile: Profile | None = None
+    allow_hosts_from: tuple[str, ...] = ()
 
 
 def read_settings(key: ObjectKey, meta: ObjectMeta) -> SettingsRead:
@@ -107,6 +108,7 @@ class _Reader:
             hsts=_hsts(written),
             tls_profile=written.tls_profile,
             backend=self._backend(written),
+            allow_hosts_from=written.allow_hosts_from,
             closed=self._closed,
         )
         return SettingsRead(settings, tuple(self._found))

@@ -55,6 +55,8 @@ class IngressSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """Value of the field; empty sends none; None: as the option says."""
     tls_profile: Profile | None = None
     backend: BackendWish = BackendWish()
+    allow_hosts_from: tuple[str, ...] = ()
+    """Namespaces that may claim hosts below the Ingress's wildcards; ``*`` stands for all."""
     closed: str = ""
     """Why all routes of the Ingress answer 503; empty when they do not."""
 

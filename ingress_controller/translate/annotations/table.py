@@ -247,6 +247,17 @@ ROWS: tuple[Row, ...] = (
         "Ingresses of a host differ, `modern` wins.",
         nginx=False,
     ),
+    _row(
+        "allow-hosts-from",
+        parsers.namespaces,
+        "namespaces",
+        "none",
+        "ignored",
+        "Namespaces whose Ingresses may claim precise hosts below the wildcard hosts of this "
+        "Ingress, separated by commas, or `*` for all. It has a meaning where namespaces do not "
+        "share hosts (`--no-allow-shared-hosts`).",
+        nginx=False,
+    ),
 )
 
 BY_NAME = {row.name: row for row in ROWS}

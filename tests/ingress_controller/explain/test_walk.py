@@ -288,3 +288,24 @@ def test_a_host_of_many_routes_shows_the_nearest_and_counts_the_rest() -> None:
     assert "wins   Prefix /p7" in shown_text
     assert "loses  Prefix /" in shown_text
     assert "and 74 more that do not take the path" in shown_text
+
+
+def test_a_host_that_its_claimant_was_refused_is_told() -> None:
+    """The wildcard of another namespace takes the request, or nothing does."""
+    below = ingress("b", f"rules: [{rule('api.shop.test', path('Prefix', '/'))}]", namespace="b")
+    wild = ingress("a", f"rules: [{rule('*.shop.test', path('Prefix', '/'))}]", namespace="a")
+    everything = ingress("c", f"rules: [{rule('', path('Prefix', '/'))}]", namespace="c")
+    apart = Translator(Options(allow_shared_hosts=False, catch_all_namespaces=("a",)))
+    apart.update(
+        ObjectChange(key_of(item), item) for item in objects(SHOP + below + wild + everything)
+    )
+
+    told = explain(apart, url="http://api.shop.test/")
+    assert told.host_pattern == "*.shop.test"
+    assert ("host-owned", "Ingress b/b") in [(each.code, each.object) for each in told.findings]
+
+    told = explain(apart, url="http://other.test/")
+    assert told.host_pattern is None
+    assert [(each.code, each.object) for each in told.findings] == [
+        ("catch-all-refused", "Ingress c/c")
+    ]

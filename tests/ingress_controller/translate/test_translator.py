@@ -96,6 +96,8 @@ OURS, THEIRS = "python-ingress.dev/", "nginx.ingress.kubernetes.io/"
 ANNOTATIONS = st.dictionaries(
     st.sampled_from(
         [
+            OURS + "allow-hosts-from",
+            OURS + "allow-hosts-from",
             OURS + "auth-tls-secret",
             OURS + "auth-tls-configmap",
             OURS + "tls-profile",
@@ -110,7 +112,9 @@ ANNOTATIONS = st.dictionaries(
             THEIRS + "ssl-redirect",
         ]
     ),
-    st.sampled_from(["s1", "s1", "s2", "true", "true", "false", "on", "off", "HTTPS", "modern"]),
+    st.sampled_from(
+        ["s1", "s1", "s2", "true", "true", "false", "on", "off", "HTTPS", "modern", "blue", "*"]
+    ),
     max_size=3,
 )
 INGRESSES = st.builds(
@@ -220,6 +224,8 @@ OPTIONS = st.builds(
     watch_ingress_without_class=st.booleans(),
     allow_external_name=st.booleans(),
     allow_local_endpoints=st.booleans(),
+    allow_shared_hosts=st.booleans(),
+    catch_all_namespaces=st.sampled_from([(), (), ("red",)]),
 )
 
 
@@ -381,6 +387,30 @@ class AnySequenceOfChanges(RuleBasedStateMachine):
                 if route.origin.namespace == owner and not isinstance(route.action, Answer):
                     assert isinstance(route.https, HttpsRules)
                     assert route.https.redirect
+
+    @invariant()
+    def hosts_are_as_shared_as_the_options_allow(self) -> None:
+        for pattern, host in self.worker.hosts["default"].items():
+            default = () if host.default is None else (host.default,)
+            namespaces = {route.origin.namespace for route in (*host.routes, *default)}
+            assert self.options.allow_shared_hosts or len(namespaces) <= 1
+            if not pattern and self.options.catch_all_namespaces:
+                assert namespaces <= set(self.options.catch_all_namespaces)
+
+    @invariant()
+    def what_is_named_by_those_that_are_served_is_wanted(self) -> None:
+        wanted = self.translator.wanted
+        for pattern in self.worker.hosts["default"]:
+            decided = self.translator.host_tls(pattern)
+            assert decided is None or decided.looked_at <= wanted
+
+    @invariant()
+    def rebuilding_changes_nothing_but_the_version(self) -> None:
+        made = self.translator.rebuilt(self.options)
+        assert content(made.snapshot) == content(self.translator.snapshot)
+        assert made.snapshot.version == self.translator.snapshot.version + 1
+        assert made.diagnostics == self.translator.diagnostics
+        assert made.wanted == self.translator.wanted
 
     @invariant()
     def every_host_has_a_server_name(self) -> None:

@@ -1,0 +1,263 @@
+"""Who has to do with which host, and whose the host is.
+
+1. A host belongs to one namespace: that of the oldest Ingress that has rules for it, or, where
+   none has, of the oldest that names it in ``spec.tls``. Ingresses of other namespaces get nothing
+   of it, so nobody adds a path to a stranger's host, around what protects it.
+2. A host below a wildcard that has rules belongs to the wildcard's namespace, unless another one
+   claimed the host first, or the wildcard's owner lets that one in by ``allow-hosts-from``.
+3. Hosts that nobody names may be reserved for some namespaces (`Options.catch_all_namespaces`).
+
+`Options.allow_shared_hosts` turns 1 and 2 off: what Ingresses of several namespaces claim of a host
+is merged then. The age of an Ingress is its creation: one that is deleted and made again is young.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from ingress_controller.objects.ingress import Ingress
+from ingress_controller.objects.meta import AgeKey
+from ingress_controller.store import Name, key_of
+from ingress_controller.translate.annotations.settings import PREFIX
+from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
+from ingress_controller.translate.options import Options
+from ingress_controller.translate.verdicts import Claimant
+from router.match.hosts import host_pattern
+from router.model.snapshot import HostPattern
+from tls.names import wildcard_of
+
+EVERY_NAMESPACE = "*"
+
+
+class Refused(NamedTuple):
+    """An Ingress that gets nothing of a host which it names."""
+
+    ingress: Name
+    pattern: HostPattern
+    owner: Name | None
+    """The Ingress to whose namespace the host belongs; None when only the options say no."""
+    wildcard: HostPattern = ""
+    """The owner's, when the host is below it."""
+    reason: str = ""
+    """What makes it the owner: a predicate."""
+
+
+class Judged(NamedTuple):
+    """The Ingresses that have to do with a host."""
+
+    admitted: tuple[Claimant, ...]
+    """Oldest first."""
+    refused: tuple[Refused, ...]
+
+
+class _WildcardOwner(NamedTuple):
+    """Whose the hosts below a wildcard are."""
+
+    ingress: Name
+    age: AgeKey
+    allowed: frozenset[str]
+    """Namespaces that may claim hosts below, or EVERY_NAMESPACE."""
+
+
+_NOBODY = Judged((), ())
+
+
+class Ownership:
+    """All hosts that an Ingress of ours names."""
+
+    __slots__ = ("_below", "_claims", "_dirty", "_of_ingress", "_options", "_wildcards")
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._claims: dict[HostPattern, dict[Name, Claimant]] = {}
+        self._of_ingress: dict[Name, Mapping[HostPattern, Claimant]] = {}
+        self._below: dict[HostPattern, set[HostPattern]] = {}
+        """Wildcard → hosts that are claimed and that it would take."""
+        self._wildcards: dict[HostPattern, _WildcardOwner] = {}
+        self._dirty: set[HostPattern] = set()
+
+    def concern(self, ingress: Name, claims: Mapping[HostPattern, Claimant]) -> None:
+        """An Ingress has to do with these hosts now, and with none that it had before."""
+        before = self._of_ingress.get(ingress, {})
+        for pattern in before:
+            if pattern not in claims:
+                self._withdraw(pattern, ingress)
+        for pattern, claimant in claims.items():
+            if before.get(pattern) != claimant:
+                self._claim(pattern, claimant)
+        if claims:
+            self._of_ingress[ingress] = claims
+        else:
+            self._of_ingress.pop(ingress, None)
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the options leave anybody to be refused."""
+        return not self._options.allow_shared_hosts or bool(self._options.catch_all_namespaces)
+
+    def settle(self) -> set[HostPattern]:
+        """The hosts of which something else may be true than at the last time."""
+        dirty, self._dirty = self._dirty, set()
+        if self._options.allow_shared_hosts:
+            return dirty
+        for pattern in [each for each in dirty if each.startswith("*.")]:
+            before = self._wildcards.pop(pattern, None)
+            after = self._wildcard_owner(pattern)
+            if after is not None:
+                self._wildcards[pattern] = after
+            if before != after:
+                dirty |= self._below.get(pattern, set())
+        return dirty
+
+    def judged(self, pattern: HostPattern) -> Judged:
+        """Who of those that name a host has it, as of the last `settle`."""
+        claims = self._claims.get(pattern)
+        if claims is None:
+            return _NOBODY
+        claimants = sorted(claims.values(), key=_age)
+        if not self.refuses:
+            return Judged(tuple(claimants), ())
+        refused: list[Refused] = []
+        reserved = self._options.catch_all_namespaces
+        if not pattern and reserved:
+            refused = [
+                Refused(one.name, pattern, None)
+                for one in claimants
+                if one.name.namespace not in reserved
+            ]
+            claimants = [one for one in claimants if one.name.namespace in reserved]
+        if self._options.allow_shared_hosts or not claimants:
+            return Judged(tuple(claimants), tuple(refused))
+        above = self._wildcards.get(wildcard_above(pattern) or "")
+        ranked = sorted(claimants, key=_has_no_rules)
+        owner = next((one for one in ranked if not _barred(one, above)), None)
+        admitted = []
+        for one in claimants:
+            if owner is not None and one.name.namespace == owner.name.namespace:
+                admitted.append(one)
+            elif above is not None and (owner is None or _barred(one, above)):
+                wildcard = wildcard_above(pattern) or ""
+                refused.append(Refused(one.name, pattern, above.ingress, wildcard, "is older"))
+            elif owner is not None:
+                older = one.has_rules == owner.has_rules
+                reason = "is older" if older else "has rules for it, not only spec.tls"
+                refused.append(Refused(one.name, pattern, owner.name, reason=reason))
+        return Judged(tuple(admitted), tuple(refused))
+
+    def below(self, wildcard: HostPattern) -> Collection[HostPattern]:
+        """The hosts that are claimed below a wildcard."""
+        return self._below.get(wildcard, ())
+
+    def _claim(self, pattern: HostPattern, claimant: Claimant) -> None:
+        self._dirty.add(pattern)
+        claims = self._claims.get(pattern)
+        if claims is None:
+            claims = self._claims[pattern] = {}
+            wildcard = wildcard_above(pattern)
+            if wildcard is not None:
+                self._below.setdefault(wildcard, set()).add(pattern)
+        claims[claimant.name] = claimant
+
+    def _withdraw(self, pattern: HostPattern, ingress: Name) -> None:
+        self._dirty.add(pattern)
+        claims = self._claims[pattern]
+        del claims[ingress]
+        if claims:
+            return
+        del self._claims[pattern]
+        wildcard = wildcard_above(pattern)
+        if wildcard is not None:
+            self._below[wildcard].discard(pattern)
+            if not self._below[wildcard]:
+                del self._below[wildcard]
+
+    def _wildcard_owner(self, pattern: HostPattern) -> _WildcardOwner | None:
+        """None when no rules are for the wildcard: a certificate for it gives nobody its hosts."""
+        claimants = [one for one in self._claims.get(pattern, {}).values() if one.has_rules]
+        if not claimants:
+            return None
+        owner = min(claimants, key=_age)
+        mine = owner.name.namespace
+        allowed = {
+            namespace
+            for one in claimants
+            if one.name.namespace == mine
+            for namespace in one.settings.allow_hosts_from
+        }
+        return _WildcardOwner(owner.name, owner.age, frozenset(allowed))
+
+
+def wildcard_above(pattern: HostPattern) -> HostPattern | None:
+    """The wildcard that would take a precise host if it had no rules; None for other patterns."""
+    return None if pattern.startswith("*.") else wildcard_of(pattern)
+
+
+def about_refused(ingress: Ingress, refused: Refused) -> Diagnostic:
+    """What the owner of a refused Ingress must know."""
+    mine, owner, pattern = ingress.metadata.namespace, refused.owner, refused.pattern
+    host = f"host {pattern}" if pattern else "every host that nobody names"
+    code = DiagnosticCode.HOST_OWNED
+    consequence = "nothing that this Ingress says of the host is served"
+    if owner is None:
+        code = DiagnosticCode.CATCH_ALL_REFUSED
+        message = f"it claims {host}, which Ingresses of namespace {mine} may not"
+        consequence = "it takes no request for such hosts"
+        remedy = f"name the hosts, or start with --catch-all-namespace {mine}, too"
+    elif refused.wildcard:
+        message = (
+            f"{host} is below {refused.wildcard}, which belongs to namespace {owner.namespace}: "
+            f"its Ingress {owner.name} {refused.reason}"
+        )
+        remedy = (
+            f"choose another host, or have {PREFIX}allow-hosts-from: {mine} put on Ingress "
+            f"{owner.namespace}/{owner.name}"
+        )
+    else:
+        message = (
+            f"{host} belongs to namespace {owner.namespace}: "
+            f"its Ingress {owner.name} {refused.reason}"
+        )
+        remedy = (
+            f"choose another host, or move the Ingress to namespace {owner.namespace}; "
+            "--allow-shared-hosts would let namespaces share hosts"
+        )
+    return Diagnostic(
+        code=code,
+        severity="error",
+        object=key_of(ingress),
+        field=_field(ingress, pattern),
+        message=message,
+        consequence=consequence,
+        remedy=remedy,
+    )
+
+
+def _field(ingress: Ingress, pattern: HostPattern) -> str:
+    """Where an Ingress first names a host."""
+    for index, rule in enumerate(ingress.spec.rules):
+        if host_pattern(rule.host) == pattern:
+            return f"spec.rules[{index}].host" if pattern else f"spec.rules[{index}]"
+    for index, entry in enumerate(ingress.spec.tls):
+        for number, host in enumerate(entry.hosts):
+            if host_pattern(host) == pattern:
+                return f"spec.tls[{index}].hosts[{number}]"
+    return "spec.defaultBackend"
+
+
+def _barred(claimant: Claimant, above: _WildcardOwner | None) -> bool:
+    """Whether the owner of the wildcard above was there first, and does not let it through."""
+    if above is None or above.age > claimant.age:
+        return False
+    mine = claimant.name.namespace
+    return (
+        mine != above.ingress.namespace
+        and mine not in above.allowed
+        and EVERY_NAMESPACE not in above.allowed
+    )
+
+
+def _age(claimant: Claimant) -> AgeKey:
+    return claimant.age
+
+
+def _has_no_rules(claimant: Claimant) -> bool:
+    return not claimant.has_rules
