@@ -151,7 +151,8 @@ class Admin(msgspec.Struct, frozen=True, kw_only=True):
     """The port for probes, metrics and questions."""
 
     admin_bind: tuple[Address, ...] = ("127.0.0.1",)
-    """Addresses of the admin port. It is read-only, but shows every route: do not publish it."""
+    """Addresses of the admin port. It is read-only, but shows every route: do not publish it. In
+    the environment, an empty value means all."""
     admin_port: Port = 10254
     """Port for /healthz, /readyz, /metrics, /routes and /explain; the same as ingress-nginx's."""
 
