@@ -14,7 +14,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -140,7 +140,7 @@ class KubeApi:
 
     async def stream(
         self, path: str, *, query: Mapping[str, str], silence: float, connect: float = 10.0
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The lines of a watch, whole and without their line feed, until the server ends it.
 
         ``silence`` are the seconds without a byte after which the connection counts as dead, also

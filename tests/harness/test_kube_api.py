@@ -1,0 +1,476 @@
+"""The fake API server keeps the promises that the real one makes to a client."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingress_controller.sources.errors import (
+    ConflictError,
+    GoneError,
+    InvalidError,
+    MalformedAnswerError,
+    NotFoundError,
+    ThrottledError,
+    UnauthorizedError,
+    UnavailableError,
+)
+from ingress_controller.sources.kube_api import Access, KubeApi
+from tests.harness.kube_api import FakeKubeApi
+from tests.harness.waiting import until
+
+INGRESSES = "/apis/networking.k8s.io/v1/namespaces/shop/ingresses"
+ALL_INGRESSES = "/apis/networking.k8s.io/v1/ingresses"
+SECRETS = "/api/v1/secrets"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/shop/leases"
+
+
+def ingress(name: str, host: str = "h.test", **meta: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"namespace": "shop", "name": name, **meta},
+        "spec": {"rules": [{"host": host}]},
+    }
+
+
+def secret(name: str, type_: str = "kubernetes.io/tls") -> dict[str, Any]:
+    return {"kind": "Secret", "metadata": {"namespace": "shop", "name": name}, "type": type_}
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeKubeApi]:
+    async with FakeKubeApi() as server:
+        yield server
+
+
+@pytest.fixture
+async def api(fake: FakeKubeApi, tmp_path: Path) -> AsyncIterator[KubeApi]:
+    client = await KubeApi.connect(Access(kubeconfig=fake.kubeconfig(tmp_path)))
+    yield client
+    await client.close()
+
+
+class Events:
+    """The events of one watch, read one by one."""
+
+    def __init__(self, api: KubeApi, path: str, **query: str) -> None:
+        self._lines = api.stream(path, query={"watch": "true"} | query, silence=5)
+
+    async def next(self) -> tuple[str, Any]:
+        event = json.loads(await anext(self._lines))
+        return event["type"], event["object"]
+
+    async def names(self, count: int) -> list[tuple[str, str]]:
+        events = [await self.next() for _ in range(count)]
+        return [(type_, thing["metadata"]["name"]) for type_, thing in events]
+
+    async def all(self) -> list[str]:
+        return [json.loads(line)["type"] async for line in self._lines]
+
+    async def close(self) -> None:
+        await self._lines.aclose()
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    fake: FakeKubeApi, api: KubeApi, path: str = ALL_INGRESSES, **query: str
+) -> AsyncIterator[Events]:
+    """A watch; events before ``resourceVersion`` are not wanted unless the query says so."""
+    events = Events(api, path, **({"resourceVersion": str(fake.store.version)} | query))
+    yield events
+    await events.close()
+    await until(lambda: not fake.watches(), "the server forgets a watch whose client left")
+
+
+async def listed(api: KubeApi, path: str, **query: str) -> Any:
+    return json.loads(await api.request("GET", path, query=query))
+
+
+def names(page: Any) -> list[str]:
+    return [item["metadata"]["name"] for item in page["items"]]
+
+
+# -- lists -----------------------------------------------------------------------------------------
+
+
+async def test_a_list_is_cut_into_pages_that_show_one_moment(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    for name in "edcba":
+        fake.put(ingress(name))
+    first = await listed(api, ALL_INGRESSES, limit="2")
+    fake.delete("Ingress", "shop", "c")
+    fake.put(ingress("d", host="other.test"))
+    rest = await listed(
+        api, ALL_INGRESSES, limit="9", **{"continue": first["metadata"]["continue"]}
+    )
+    assert (first["kind"], names(first), names(rest)) == ("IngressList", ["a", "b"], list("cde"))
+    assert rest["items"][1]["spec"] == {"rules": [{"host": "h.test"}]}
+    assert first["metadata"]["resourceVersion"] == rest["metadata"]["resourceVersion"]
+    assert "continue" not in rest["metadata"]
+    assert "kind" not in first["items"][0]
+
+
+async def test_a_token_that_expired_is_refused(fake: FakeKubeApi, api: KubeApi) -> None:
+    for name in "abc":
+        fake.put(ingress(name))
+    page = await listed(api, ALL_INGRESSES, limit="1")
+    fake.expire_continue_tokens()
+    with pytest.raises(GoneError):
+        await listed(api, ALL_INGRESSES, limit="1", **{"continue": page["metadata"]["continue"]})
+
+
+async def test_a_list_of_a_version_that_is_not_there_yet_times_out(api: KubeApi) -> None:
+    with pytest.raises(UnavailableError) as error:
+        await listed(api, ALL_INGRESSES, resourceVersion="999999")
+    assert "ResourceVersionTooLarge" in error.value.reasons
+    assert (error.value.status, error.value.retry_after) == (504, 1.0)
+
+
+async def test_selectors_choose_by_name_type_and_label(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.put(secret("pair"))
+    fake.put(secret("other", "Opaque"))
+    fake.put(ingress("x", labels={"app": "shop"}))
+    fake.put(ingress("y"))
+    assert names(await listed(api, SECRETS, fieldSelector="type=kubernetes.io/tls")) == ["pair"]
+    assert names(await listed(api, SECRETS, fieldSelector="metadata.name=other")) == ["other"]
+    assert names(await listed(api, SECRETS, fieldSelector="metadata.name!=other")) == ["pair"]
+    assert names(await listed(api, ALL_INGRESSES, labelSelector="app=shop")) == ["x"]
+    with pytest.raises(InvalidError, match=r"spec\.rules"):
+        await listed(api, ALL_INGRESSES, fieldSelector="spec.rules=1")
+
+
+async def test_a_namespace_holds_its_own_objects_alone(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.put(ingress("here"))
+    fake.put(ingress("there", namespace="elsewhere"))
+    assert names(await listed(api, INGRESSES)) == ["here"]
+    assert names(await listed(api, ALL_INGRESSES)) == ["there", "here"]
+
+
+async def test_empty_lists_of_a_slice_are_null(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.put({"kind": "EndpointSlice", "metadata": {"name": "s"}, "endpoints": []})
+    (found,) = (await listed(api, "/apis/discovery.k8s.io/v1/endpointslices"))["items"]
+    assert (found["endpoints"], found["ports"]) == (None, None)
+
+
+# -- watches ---------------------------------------------------------------------------------------
+
+
+async def test_a_watch_tells_what_happened_after_its_version(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    fake.put(ingress("old"))
+    page = await listed(api, ALL_INGRESSES)
+    fake.put(ingress("new"))
+    fake.put(ingress("old", host="other.test"))
+    version = page["metadata"]["resourceVersion"]
+    async with watching(fake, api, resourceVersion=version) as events:
+        assert await events.names(2) == [("ADDED", "new"), ("MODIFIED", "old")]
+        fake.delete("Ingress", "shop", "new")
+        type_, thing = await events.next()
+        assert (type_, thing["kind"], thing["metadata"]["name"]) == ("DELETED", "Ingress", "new")
+        assert thing["metadata"]["resourceVersion"] == str(fake.store.version)
+
+
+async def test_a_watch_without_a_version_begins_with_what_is_there(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    fake.put(ingress("x"))
+    async with watching(fake, api, resourceVersion="") as events:
+        assert await events.names(1) == [("ADDED", "x")]
+        fake.put(ingress("y"))
+        assert await events.names(1) == [("ADDED", "y")]
+
+
+async def test_an_object_that_no_longer_fits_a_selector_is_told_as_deleted(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    fake.put(secret("a"))
+    query = {"fieldSelector": "type=kubernetes.io/tls"}
+    async with watching(fake, api, SECRETS, **query) as events:
+        fake.put(secret("a", "Opaque"))
+        fake.put(secret("b", "Opaque"))
+        fake.put(secret("a"))
+        assert await events.names(2) == [("DELETED", "a"), ("ADDED", "a")]
+
+
+async def test_bookmarks_carry_the_version_on(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.manners.bookmark_seconds = 0.01
+    async with watching(fake, api, allowWatchBookmarks="true") as events:
+        await events.next()
+        fake.put(secret("pair"))
+        version = str(fake.store.version)
+        seen = [await events.next() for _ in range(5)]
+    assert {type_ for type_, _ in seen} == {"BOOKMARK"}
+    assert seen[-1][1]["metadata"] == {"resourceVersion": version}
+    assert seen[-1][1]["kind"] == "Ingress"
+
+
+async def test_a_watch_ends_when_its_time_is_up(fake: FakeKubeApi, api: KubeApi) -> None:
+    events = Events(api, ALL_INGRESSES, resourceVersion="1000", timeoutSeconds="0")
+    assert await events.all() == []
+    assert not fake.watches()
+
+
+@pytest.mark.parametrize("as_status", [False, True])
+async def test_a_watch_from_a_forgotten_version_is_gone(
+    fake: FakeKubeApi, api: KubeApi, *, as_status: bool
+) -> None:
+    fake.put(ingress("x"))
+    old = str(fake.store.version - 1)
+    fake.forget_history()
+    fake.manners.gone_as_status = as_status
+    events = Events(api, ALL_INGRESSES, resourceVersion=old)
+    if as_status:
+        with pytest.raises(GoneError):
+            await events.all()
+    else:
+        type_, thing = await events.next()
+        assert (type_, thing["code"], thing["reason"]) == ("ERROR", 410, "Expired")
+        assert await events.all() == []
+
+
+async def test_a_client_ahead_of_a_restored_server_hears_nothing_until_it_caught_up(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    backup = fake.store.backup()
+    for name in "abc":
+        fake.put(ingress(name))
+    ahead = str(fake.store.version)
+    fake.restore(backup)
+    assert names(await listed(api, ALL_INGRESSES)) == []
+    async with watching(fake, api, resourceVersion=ahead) as events:
+        for name in "defg":
+            fake.put(ingress(name))
+        assert await events.names(1) == [("ADDED", "g")]
+
+
+async def test_a_streaming_list_is_refused_unless_its_gate_is_on(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+    with pytest.raises(InvalidError):
+        await Events(api, ALL_INGRESSES, **query).all()
+    fake.manners.streaming_lists = True
+    fake.put(ingress("x"))
+    async with watching(fake, api, resourceVersion="", **query) as events:
+        assert await events.names(1) == [("ADDED", "x")]
+        type_, thing = await events.next()
+        assert type_ == "BOOKMARK"
+        assert thing["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+# -- writes ----------------------------------------------------------------------------------------
+
+
+async def sent(
+    api: KubeApi, method: str, path: str, content: Any, content_type: str = "application/json"
+) -> Any:
+    body = json.dumps(content).encode()
+    return json.loads(await api.request(method, path, body=body, content_type=content_type))
+
+
+async def patched(api: KubeApi, path: str, content: Any) -> Any:
+    return await sent(api, "PATCH", path, content, "application/merge-patch+json")
+
+
+async def test_an_object_is_created_read_replaced_and_deleted(api: KubeApi) -> None:
+    made = await sent(api, "POST", INGRESSES, ingress("x"))
+    assert made["metadata"]["uid"]
+    assert made["status"] == {"loadBalancer": {}}
+    with pytest.raises(ConflictError) as again:
+        await sent(api, "POST", INGRESSES, ingress("x"))
+    assert again.value.reasons == {"AlreadyExists"}
+    made["spec"]["rules"][0]["host"] = "other.test"
+    made["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+    new = await sent(api, "PUT", f"{INGRESSES}/x", made)
+    assert new["metadata"]["generation"] == 2
+    assert new["status"] == {"loadBalancer": {}}, "a status has its own path"
+    assert json.loads(await api.request("GET", f"{INGRESSES}/x")) == new
+    await api.request("DELETE", f"{INGRESSES}/x")
+    with pytest.raises(NotFoundError, match='"x" not found'):
+        await api.request("GET", f"{INGRESSES}/x")
+
+
+async def test_a_stale_version_is_a_conflict(api: KubeApi) -> None:
+    made = await sent(api, "POST", LEASES, {"metadata": {"name": "l"}, "spec": {"a": 1}})
+    await sent(api, "PUT", f"{LEASES}/l", made | {"spec": {"a": 2}})
+    with pytest.raises(ConflictError, match="has been modified"):
+        await sent(api, "PUT", f"{LEASES}/l", made | {"spec": {"a": 3}})
+    with pytest.raises(ConflictError, match="has been modified"):
+        await patched(api, f"{LEASES}/l", {"metadata": made["metadata"], "spec": {"a": 3}})
+    del made["metadata"]["resourceVersion"]
+    with pytest.raises(InvalidError, match="must be specified"):
+        await sent(api, "PUT", f"{LEASES}/l", made)
+
+
+async def test_a_status_patch_touches_the_status_alone(fake: FakeKubeApi, api: KubeApi) -> None:
+    uid = fake.put(ingress("x"))["metadata"]["uid"]
+    addresses = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+    patch = {"metadata": {"uid": uid}, "status": addresses, "spec": {"rules": []}}
+    new = await patched(api, f"{INGRESSES}/x/status", patch)
+    assert (new["status"], new["spec"]) == (addresses, ingress("x")["spec"])
+    assert new["metadata"]["generation"] == 1
+    again = await patched(api, f"{INGRESSES}/x/status", patch)
+    assert again["metadata"]["resourceVersion"] == new["metadata"]["resourceVersion"]
+    fake.put(ingress("x", host="other.test"))
+    assert fake.get("Ingress", "shop", "x") is not None
+    assert fake.objects("Ingress")[0]["status"] == addresses, "as kubectl apply leaves it"
+
+
+async def test_the_uid_of_another_life_is_no_patch_and_no_update(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    fake.put(ingress("x"))
+    patch = {"metadata": {"uid": "another"}, "status": {}}
+    with pytest.raises(InvalidError, match="field is immutable"):
+        await patched(api, f"{INGRESSES}/x/status", patch)
+    with pytest.raises(ConflictError, match="Precondition failed"):
+        await sent(api, "PUT", f"{INGRESSES}/x", ingress("x", uid="another"))
+
+
+async def test_an_event_gets_a_name_of_its_own(api: KubeApi) -> None:
+    path = "/api/v1/namespaces/shop/events"
+    content = {"metadata": {"generateName": "x."}, "involvedObject": {"name": "x"}}
+    made = [await sent(api, "POST", path, content) for _ in range(2)]
+    assert made[0]["metadata"]["name"] != made[1]["metadata"]["name"]
+    assert len((await listed(api, path, fieldSelector="involvedObject.name=x"))["items"]) == 2
+
+
+async def test_other_forms_of_a_patch_are_not_taken(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.put(ingress("x"))
+    with pytest.raises(InvalidError) as error:
+        await sent(api, "PATCH", f"{INGRESSES}/x", [], "application/json-patch+json")
+    assert error.value.status == 415
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/apis/networking.k8s.io/v1/nonsense"),
+        ("POST", ALL_INGRESSES),
+        ("GET", f"{INGRESSES}/x/scale"),
+        ("GET", f"{SECRETS}/x"),
+        ("PATCH", "/api/v1/namespaces/shop/secrets/x/status"),
+        ("GET", "/nonsense"),
+    ],
+)
+async def test_what_is_no_path_of_the_api_is_not_found(
+    api: KubeApi, method: str, path: str
+) -> None:
+    with pytest.raises(NotFoundError):
+        await api.request(method, path, body=b"{}")
+
+
+# -- faults ----------------------------------------------------------------------------------------
+
+
+async def test_a_fault_happens_as_often_as_it_should(fake: FakeKubeApi, api: KubeApi) -> None:
+    fault = fake.fault("list", "ingresses", status=503, headers={"Retry-After": "3"}, times=2)
+    for _ in range(2):
+        with pytest.raises(ThrottledError) as error:
+            await listed(api, ALL_INGRESSES)
+        assert error.value.retry_after == 3.0
+    await listed(api, ALL_INGRESSES)
+    assert fault.hits == 2
+    assert [seen.status for seen in fake.requested("list", "ingresses")] == [503, 503, 200]
+
+
+async def test_a_fault_may_be_withdrawn(fake: FakeKubeApi, api: KubeApi) -> None:
+    fault = fake.fault("GET", "^/api/v1/secrets$", status=403, times=None)
+    with pytest.raises(Exception, match="403"):
+        await listed(api, SECRETS)
+    fault.withdraw()
+    await listed(api, SECRETS)
+
+
+async def test_an_answer_is_late_or_does_not_come(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.fault("GET", "secrets", delay=0.05)
+    await api.request("GET", SECRETS)
+    fake.fault("GET", "secrets", hang=True)
+    with pytest.raises(UnavailableError, match=r"within 0\.05 s"):
+        await api.request("GET", SECRETS, timeout=0.05)
+
+
+async def test_an_answer_is_cut(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.fault("GET", "secrets", cut_after=10)
+    with pytest.raises(UnavailableError, match="in the middle"):
+        await api.request("GET", SECRETS)
+    fake.put(ingress("x"))
+    fake.fault("watch", "ingresses", cut_after=30)
+    events = Events(api, ALL_INGRESSES, resourceVersion="1000")
+    with pytest.raises(UnavailableError, match="in the middle"):
+        await events.all()
+
+
+async def test_open_watches_do_what_a_test_says(fake: FakeKubeApi, api: KubeApi) -> None:
+    async with watching(fake, api) as events:
+        fake.put(ingress("x"))
+        await events.next()
+        (watch,) = fake.watches("ingresses")
+        watch.send_event("MODIFIED", ingress("never-stored"))
+        assert await events.names(1) == [("MODIFIED", "never-stored")]
+        watch.send_line(b"{garbage")
+        with pytest.raises(ValueError, match="Expecting"):
+            await events.next()
+        watch.send_gone()
+        assert (await events.next())[1]["code"] == 410
+        assert await events.all() == []
+
+
+async def test_events_come_twice_and_turned_round(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.manners.mangle = lambda lines: (line for line in reversed(lines) for _ in (1, 2))
+    async with watching(fake, api, resourceVersion="1000") as events:
+        fake.put(ingress("a"))
+        fake.put(ingress("b"))
+        assert await events.names(4) == [("ADDED", name) for name in "bbaa"]
+
+
+async def test_a_silent_watch_sends_nothing_and_does_not_end(
+    fake: FakeKubeApi, tmp_path: Path
+) -> None:
+    api = await KubeApi.connect(Access(kubeconfig=fake.kubeconfig(tmp_path)))
+    query = {"watch": "1", "timeoutSeconds": "0.1", "resourceVersion": str(fake.store.version)}
+    lines = api.stream(ALL_INGRESSES, query=query, silence=0.5)
+    fake.put(ingress("x"))
+    await anext(lines)
+    (watch,) = fake.watches()
+    watch.go_silent()
+    fake.put(ingress("y"))
+    with pytest.raises(UnavailableError, match="silent"):
+        await anext(lines)
+    await api.close()
+
+
+async def test_the_server_goes_and_comes_back_on_its_port(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.put(ingress("x"))
+    events = Events(api, ALL_INGRESSES, resourceVersion="1000")
+    await events.next()
+    await fake.stop()
+    with pytest.raises(UnavailableError, match="in the middle"):
+        await events.next()
+    with pytest.raises(UnavailableError, match="Connection refused"):
+        await api.request("GET", SECRETS)
+    await fake.start()
+    assert names(await listed(api, ALL_INGRESSES)) == ["x"]
+
+
+async def test_only_the_bearer_of_the_token_is_let_in(tmp_path: Path) -> None:
+    async with FakeKubeApi(token="first") as fake:
+        path = fake.kubeconfig(tmp_path)
+        api = await KubeApi.connect(Access(kubeconfig=path))
+        await listed(api, SECRETS)
+        fake.token = "second"
+        with pytest.raises(UnauthorizedError):
+            await listed(api, SECRETS)
+        await api.close()
+
+
+async def test_garbage_is_an_answer_too(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.fault("watch", "ingresses", status=200, body=b'{"type":')
+    with pytest.raises(MalformedAnswerError):
+        await Events(api, ALL_INGRESSES).all()
