@@ -2,10 +2,11 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+LOAD_VENV ?= .venv-load
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test e2e e2e-measure lint types structure check bench lock clean
+.PHONY: help demo test e2e e2e-measure lint types structure check bench load lock clean
 
 help:
 	@echo 'make demo       serve sample Ingress manifests with sample backends; prints curl lines'
@@ -13,6 +14,7 @@ help:
 	@echo 'make e2e        run the end-to-end tests on a real control plane (Linux, root, Go)'
 	@echo 'make check      run everything that CI runs'
 	@echo 'make bench      measure beside nginx, HAProxy and Envoy'
+	@echo 'make load       put load on the samples with locust for half a minute; reports in loadtest/results/'
 	@echo 'make lock       resolve the dependencies anew into requirements/'
 
 $(VENV)/.runtime: requirements/build.txt requirements/runtime.txt pyproject.toml
@@ -29,6 +31,13 @@ $(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
 
 $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
 	$(PIP) install --require-hashes -r requirements/bench.txt
+	touch $@
+
+# locust needs gevent and flask, and pins a pytest: it never shares an environment with the controller.
+$(LOAD_VENV)/.load: requirements/load.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12")'
+	test -x $(LOAD_VENV)/bin/python || $(PYTHON) -m venv $(LOAD_VENV)
+	$(LOAD_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/load.txt
 	touch $@
 
 demo: $(VENV)/.runtime
@@ -59,6 +68,11 @@ check:
 bench: $(VENV)/.bench
 	$(BIN)/python loadtest/compare.py
 
+# Flags of locust and of the load test go into LOAD: make load LOAD='--users 50 --tags pages rules'
+load: $(VENV)/.runtime $(LOAD_VENV)/.load
+	@$(BIN)/python -m loadtest.laptop --locust $(LOAD_VENV)/bin/locust $(LOAD) || \
+	  { code=$$?; [ $$code -eq 130 ] || exit $$code; } # Ctrl-C is a way to end it
+
 lock: $(VENV)/.dev
 	$(PIP) install uv
 	printf 'hatchling>=1.27\neditables\n' | $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
@@ -68,6 +82,8 @@ lock: $(VENV)/.dev
 	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	    --upgrade pyproject.toml $$groups --output-file requirements/$$set.txt; \
 	done
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	  --upgrade --group load --output-file requirements/load.txt
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOAD_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
