@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import importlib.metadata
+import os
 import signal
 import time
 import typing
@@ -31,6 +32,7 @@ from ingress_controller.sources.manifests import ManifestFolders
 from ingress_controller.sources.polling import PolledFolders
 from ingress_controller.sources.source import Source
 from ingress_controller.store import Name
+from ingress_controller.supervisor.orphans import reap_orphans
 from ingress_controller.supervisor.sockets import BoundListener, bind_listener
 from ingress_controller.supervisor.workers import Supervisor, WorkerSetup
 from ingress_controller.translate.diagnostics import Diagnostic
@@ -160,7 +162,6 @@ class App:
             options,
             self._supervisor,
             log,
-            config=settings.cluster.config_key,
             audience=cluster,
         )
         self._admin = AdminServer(self, sockets.admin, log)
@@ -236,6 +237,8 @@ class App:
             if self._cluster is not None:
                 work.append(group.create_task(self._cluster.run(), name="status and Events"))
             announcing = group.create_task(self._announce(announce), name="announce")
+            if os.getpid() == 1:
+                work.append(group.create_task(reap_orphans(), name="orphans"))
             await self._stopped.wait()
             for task in work:
                 task.cancel()

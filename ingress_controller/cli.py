@@ -8,6 +8,7 @@ import argparse
 import importlib
 import importlib.metadata
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -80,6 +81,10 @@ def parser_for(names: Sequence[str]) -> argparse.ArgumentParser:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; the answer is the exit code."""
+    if os.getpid() == 1:
+        # The kernel gives a container's first process no signal that it does not handle: a Pod that
+        # is deleted while it starts would hang for its whole grace period. `run` replaces this.
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     words = sys.argv[1:] if words is None else words
     wanted = words[:1] if words and words[0] in COMMANDS else COMMANDS
     arguments = parser_for(wanted).parse_args(words)

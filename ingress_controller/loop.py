@@ -79,8 +79,6 @@ class ControlLoop:
     """Keeps the workers in step with a source. A `Receiver`.
 
     Args:
-        options: of the translation, before what the ConfigMap ``config`` says is added.
-        config: a ConfigMap with options; None when there is none.
         audience: told what is served; None when nobody wants to know.
     """
 
@@ -92,7 +90,6 @@ class ControlLoop:
         supervisor: Supervisor,
         log: Log,
         *,
-        config: ObjectKey | None = None,
         audience: Audience | None = None,
     ) -> None:
         self.translator = Translator(options)
@@ -103,9 +100,7 @@ class ControlLoop:
         self._source = source
         self._supervisor = supervisor
         self._log = log
-        self._options = self._effective = options
-        self._config = config
-        self._of_config: tuple[Diagnostic, ...] = ()
+        self._options = options
         self._audience = audience
         self._unconfirmed: deque[tuple[SnapshotVersion, frozenset[Name]]] = deque()
         """Ingresses read for a version that some worker does not serve yet."""
@@ -233,7 +228,7 @@ class ControlLoop:
         except Exception as error:
             self._log.defect("translation failed; it is done again from scratch", error)
         try:
-            self.translator = self.translator.rebuilt(self._effective)
+            self.translator = self.translator.rebuilt(self._options)
         except Exception as error:
             self._log.defect("translation failed; the last good state serves on", error)
             return _Outcome(False)
@@ -264,7 +259,6 @@ class ControlLoop:
     def _all_diagnostics(self) -> tuple[Diagnostic, ...]:
         return (
             *self._source.diagnostics,
-            *self._of_config,
             *self.translator.diagnostics,
             *expiring(self.translator.presented_certificates(with_default=True), time.time()),
         )

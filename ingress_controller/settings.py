@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 import msgspec
 
 from ingress_controller.flags import UsageError, add_flags, read
-from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.translate.options import Options as TranslationOptions
 from router.model.limits import Limits
 from router.model.wire import Options as WorkerOptions
@@ -61,16 +60,6 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Literal["tls", "named"] = "tls"
     """``tls`` reads all Secrets of type kubernetes.io/tls, and others only when a rule names them;
     ``named`` reads no Secret that no rule names, so that RBAC can list them one by one."""
-    config: ObjectName | None = None
-    """ConfigMap with options that may change while the program runs; see docs/configmap.md."""
-
-    @property
-    def config_key(self) -> ObjectKey | None:
-        """The ConfigMap with options, as an object."""
-        if self.config is None:
-            return None
-        namespace, _, name = self.config.partition("/")
-        return ObjectKey("ConfigMap", namespace, name)
 
 
 class Publishing(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +94,8 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True):
     """Values of spec.controller of the IngressClass objects to serve. May be repeated."""
     watch_ingress_without_class: bool = False
     """Serve Ingresses that name no class at all."""
+    config: ObjectName | None = None
+    """ConfigMap with options that may change while the program runs; see docs/configmap.md."""
     allow_external_name: bool = False
     """Serve Services of type ExternalName. Off: whoever may write a Service could reach any name
     that this process can reach."""
@@ -307,6 +298,7 @@ def options_of(
         denied_addresses=denied_addresses,
         allow_shared_hosts=translation.allow_shared_hosts,
         catch_all_namespaces=translation.catch_all_namespace,
+        config=translation.config or "",
         http_port=http_port if published is None else published,
         https=https_port is not None,
         https_port=(https_port or 443) if published_https is None else published_https,
