@@ -22,6 +22,9 @@ class DiagnosticCode(StrEnum):
     """Every kind of diagnostic. The values are stable: programs may match on them."""
 
     # Sources.
+    API_REFUSED = "api-refused"
+    API_UNAVAILABLE = "api-unavailable"
+    API_UNREADABLE = "api-unreadable"
     FOLDER_UNREADABLE = "folder-unreadable"
     FILE_UNREADABLE = "file-unreadable"
     FILE_MALFORMED = "file-malformed"
@@ -29,6 +32,7 @@ class DiagnosticCode(StrEnum):
     OBJECT_MALFORMED = "object-malformed"
     OBJECT_REPEATED = "object-repeated"
     VERSION_UNSUPPORTED = "version-unsupported"
+    WATCHES_TOO_MANY = "watches-too-many"
     # Classes.
     CLASS_CONTRADICTORY = "class-contradictory"
     CLASS_DEFAULT_REPEATED = "class-default-repeated"
