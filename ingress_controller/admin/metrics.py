@@ -72,6 +72,36 @@ METRICS: Mapping[str, tuple[Labels, str]] = {
         "From a snapshot's arrival in a worker to the swapped table; the count is that of swaps.",
     ),
     "ingress_diagnostics": (("code", "severity"), "Findings about objects and files, now."),
+    "ingress_watch_synced": (
+        ("kind", "namespace"),
+        "1 when all objects of a kind have been read (namespace is empty for all namespaces).",
+    ),
+    "ingress_watch_objects": (
+        ("kind", "namespace"),
+        "Objects of a kind, as the API last had them.",
+    ),
+    "ingress_watch_stale_seconds": (
+        ("kind", "namespace"),
+        "Since when what is known of a kind may be old: 0 while it is watched.",
+    ),
+    "ingress_watch_requests_total": (
+        ("kind", "namespace", "request"),
+        "Requests to the API server: list or watch.",
+    ),
+    "ingress_watch_failures_total": (
+        ("kind", "namespace"),
+        "Lists and watches that failed; a watch that the server ends is no failure.",
+    ),
+    "ingress_leader": ((), "1 when this replica writes status and Events."),
+    "ingress_status_writes_total": (
+        ("result",),
+        "Writes of an Ingress's status: written, or failed (it is tried again).",
+    ),
+    "ingress_status_pending": ((), "Ingresses whose status is still to be written."),
+    "ingress_events_total": (
+        ("result",),
+        "Events: written, failed, or dropped because there were too many.",
+    ),
     "ingress_log_lines_dropped_total": ((), "Lines of the control log that nobody read in time."),
 }
 
@@ -113,6 +143,31 @@ class CertificateExpiry(NamedTuple):
     """Unix seconds."""
 
 
+class WatchState(NamedTuple):
+    """One kind that is watched, in one namespace or in all (empty)."""
+
+    kind: str
+    namespace: str
+    synced: bool
+    objects: int
+    stale_seconds: float
+    lists: int
+    watches: int
+    failures: int
+
+
+class ClusterState(NamedTuple):
+    """What has to do with the API server."""
+
+    watches: Sequence[WatchState]
+    leading: bool
+    status_writes: Mapping[str, int]
+    """By result."""
+    status_pending: int
+    events: Mapping[str, int]
+    """By result."""
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is shown, as it is at one moment."""
 
@@ -131,6 +186,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     swap_buckets: Sequence[int]
     diagnostics: Sequence[Diagnostic]
     log_lines_dropped: int
+    cluster: ClusterState | None = None
+    """None where folders of manifests are served."""
 
 
 class StateCollector(Collector):
@@ -145,6 +202,8 @@ class StateCollector(Collector):
         yield from self._upstreams()
         yield from self._tls()
         yield from self._control()
+        if self._state.cluster is not None:
+            yield from _cluster(self._state.cluster)
         yield from self._reported()
 
     def _requests(self) -> Iterator[Metric]:
@@ -256,6 +315,26 @@ def render(state: State) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(StateCollector(state))
     return generate_latest(registry)
+
+
+def _cluster(cluster: ClusterState) -> Iterator[Metric]:
+    by_kind = {(each.kind, each.namespace): each for each in cluster.watches}
+    yield _gauge("ingress_watch_synced", {of: float(each.synced) for of, each in by_kind.items()})
+    yield _gauge("ingress_watch_objects", {of: each.objects for of, each in by_kind.items()})
+    stale = {of: each.stale_seconds for of, each in by_kind.items()}
+    yield _gauge("ingress_watch_stale_seconds", stale)
+    requests: dict[Labels, float] = {}
+    for of, each in by_kind.items():
+        requests |= {(*of, "list"): each.lists, (*of, "watch"): each.watches}
+    yield _counter("ingress_watch_requests_total", requests)
+    failures = {of: each.failures for of, each in by_kind.items()}
+    yield _counter("ingress_watch_failures_total", failures)
+    yield _gauge("ingress_leader", {(): float(cluster.leading)})
+    writes = {(result,): count for result, count in cluster.status_writes.items()}
+    yield _counter("ingress_status_writes_total", writes)
+    yield _gauge("ingress_status_pending", {(): cluster.status_pending})
+    events = {(result,): count for result, count in cluster.events.items()}
+    yield _counter("ingress_events_total", events)
 
 
 def _gauge(name: str, values: Mapping[Labels, float]) -> GaugeMetricFamily:

@@ -5,7 +5,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingress_controller.admin import metrics as metrics_module
-from ingress_controller.admin.metrics import METRICS, CertificateExpiry, State, render
+from ingress_controller.admin.metrics import (
+    METRICS,
+    CertificateExpiry,
+    ClusterState,
+    State,
+    WatchState,
+    render,
+)
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.supervisor.totals import SWAP_BUCKETS, Totals, WorkerStatus
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
@@ -31,6 +38,10 @@ CERTIFICATES = (
     CertificateExpiry("shop.example", "a", "shop-tls", 1_900_000_000),
     CertificateExpiry("", "", "", 2_000_000_000),
 )
+
+
+WATCH = WatchState("Ingress", "", True, 12, 0.0, lists=1, watches=3, failures=2)
+CLUSTER = ClusterState([WATCH], True, {"written": 5, "failed": 1}, 4, {"written": 6})
 
 
 def state(totals: Totals) -> State:
@@ -204,5 +215,20 @@ def test_every_documented_metric_is_shown() -> None:
     totals.add(0, Stats(routes=(growth((0, 1, 0, 0, 0)),)))
     totals.add(0, Stats(upstreams=(UpstreamGauges("a/cart:80", 1, 1, 1, 0, 0),)))
     totals.add(0, Stats(counters={"tls.handshakes.TLSv1.3.A.full": 1, "tls.failures.timeout": 1}))
-    names = {name.removesuffix("_bucket") for name, _ in samples(state(totals))}
+    shown = samples(msgspec.structs.replace(state(totals), cluster=CLUSTER))
+    names = {name.removesuffix("_bucket") for name, _ in shown}
     assert set(METRICS) <= names
+
+
+def test_a_cluster_shows_its_watches_and_what_was_written() -> None:
+    shown = samples(msgspec.structs.replace(state(Totals()), cluster=CLUSTER))
+
+    of = (("kind", "Ingress"), ("namespace", ""))
+    assert shown["ingress_watch_synced", of] == 1
+    assert shown["ingress_watch_objects", of] == 12
+    assert shown["ingress_watch_requests_total", (*of, ("request", "watch"))] == 3
+    assert shown["ingress_watch_failures_total", of] == 2
+    assert shown["ingress_leader", ()] == 1
+    assert shown["ingress_status_writes_total", (("result", "failed"),)] == 1
+    assert shown["ingress_status_pending", ()] == 4
+    assert shown["ingress_events_total", (("result", "written"),)] == 6
