@@ -1,0 +1,315 @@
+"""A cluster's API server as a source: which reflectors there are, and when everything is known.
+
+Whole kinds are read by one reflector each, or one for each watched namespace. Secrets that are not
+of the TLS type, and ConfigMaps, are read one by one, only while a rule or an option names them; so
+nothing else that is secret ever gets here.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from ingress_controller.logs import Log
+from ingress_controller.objects.ingress import IngressStatus
+from ingress_controller.objects.meta import ObjectKey
+from ingress_controller.sources import findings
+from ingress_controller.sources.mirror import Mirror
+from ingress_controller.sources.reach import Reach
+from ingress_controller.sources.reflector import Api, Reflector
+from ingress_controller.sources.source import Location, Receiver
+from ingress_controller.sources.target import Target, is_name
+from ingress_controller.sources.watch_machine import Pace
+from ingress_controller.store import Name, ObjectChange
+from ingress_controller.translate.diagnostics import Diagnostic, order
+
+MAX_WATCHES = 1_000
+"""Of whole kinds and of single objects together; each holds a connection to the API server."""
+MAX_UNREADABLE = 1_000
+"""Objects that cannot be read, of which each has its diagnostic."""
+
+_TLS_ONLY = "type=kubernetes.io/tls"
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read from the cluster."""
+
+    namespaces: tuple[str, ...] = ()
+    """Empty: all of them."""
+    secrets: Literal["tls", "named"] = "tls"
+    """tls: all Secrets of type ``kubernetes.io/tls``. named: each that a rule names, alone."""
+    named: frozenset[ObjectKey] = frozenset()
+    """Objects that options name: read in any case, alone where their kind is not read there."""
+
+
+class KindState(NamedTuple):
+    """How far the reading of a kind is."""
+
+    kind: str
+    namespace: str
+    """Empty: all."""
+    alone: int
+    """Objects that are watched one by one; 0 for a whole kind."""
+    synced: bool
+    objects: int
+    staleness: float
+    """Seconds since the API last said something about it; about 60 where nothing changes."""
+    lists: int
+    watches: int
+    errors: int
+    last_error: str
+    """Empty while all is well."""
+
+
+class _Alone(NamedTuple):
+    reflector: Reflector
+    task: asyncio.Task[None]
+
+
+class ClusterSource:
+    """The objects of a cluster; a `Source`."""
+
+    def __init__(self, api: Api, scope: Scope, log: Log, *, pace: Pace | None = None) -> None:
+        self.diagnostics: tuple[Diagnostic, ...] = ()
+        self.statuses: dict[Name, IngressStatus] = {}
+        """Of every Ingress, as the API has it; only to be read."""
+        self.on_status: Callable[[Name], None] = lambda name: None
+        """Called when a status is new, different or gone."""
+        self._api = api
+        self._log = log
+        self._pace = pace or Pace()
+        self._named = frozenset(filter(_is_possible, scope.named))
+        self._wanted = self._named
+        self._reach = Reach(api.server, self._pace, log, self._refresh)
+        self._receiver: Receiver | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._whole: dict[tuple[str, str], Reflector] = {}
+        """By kind and namespace."""
+        self._alone: dict[ObjectKey, _Alone] = {}
+        self._unanswered: set[ObjectKey] = set()
+        """Objects watched alone that have not been read yet."""
+        self._beyond: list[ObjectKey] = []
+        """Objects that are not watched because there are too many."""
+        self._owed = True
+        """`Receiver.synced` is to be called when everything is known."""
+        for target in _whole_kinds(scope):
+            lenient = target.kind == "IngressClass" and bool(scope.namespaces)
+            self._whole[target.kind, target.namespace] = self._reflector(target, lenient=lenient)
+
+    @property
+    def kinds(self) -> tuple[KindState, ...]:
+        """What is read, and how well."""
+        alone = sorted((item.reflector for item in self._alone.values()), key=_kind)
+        groups = [[reflector] for reflector in self._whole.values()]
+        groups += [list(group) for _, group in groupby(alone, _kind)]
+        return tuple(_state(group) for group in groups)
+
+    @property
+    def waiting(self) -> str:
+        """What has not been read yet, as a sentence; empty when all has been."""
+        missing = [item for item in self._whole.values() if not item.answered]
+        missing += [self._alone[key].reflector for key in sorted(self._unanswered)]
+        if not missing:
+            return ""
+        names = ", ".join(str(item.target) for item in missing[:10])
+        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+        reason = next((item.last_error for item in missing if item.last_error), "")
+        return f"the API server has not told us yet: {names}{more}" + (reason and f" ({reason})")
+
+    async def run(self, receiver: Receiver) -> None:
+        """Reads until it is cancelled."""
+        self._receiver = receiver
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self._reach.run(), name="look whether the API answers")
+            for reflector in self._whole.values():
+                group.create_task(reflector.run(), name=f"read {reflector.target}")
+            self._settle()
+
+    def want(self, objects: frozenset[ObjectKey]) -> bool:
+        """See `Source.want`. Names that cannot exist, and what exceeds MAX_WATCHES, are absent."""
+        wanted = self._named.union(filter(_is_possible, objects))
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._settle()
+        if self._is_complete():
+            return True
+        self._owed = True
+        return False
+
+    def steady(self) -> AbstractAsyncContextManager[None]:
+        """Nothing is read by another thread."""
+        return contextlib.nullcontext()
+
+    def location(self, key: ObjectKey) -> Location | None:
+        """Objects of a cluster are in no file."""
+        return None
+
+    # What reflectors tell (`reflector.Sink`).
+
+    def changed(self, reflector: Reflector, changes: Sequence[ObjectChange]) -> None:
+        """Hands changes on; a Secret that came or went as a TLS Secret may be watched otherwise."""
+        if self._receiver is None or (reflector.target.name and not self._runs(reflector)):
+            return
+        self._receiver.changed(changes)
+        if reflector.target.kind != "Secret" or reflector.target.name:
+            return
+        for key, item in changes:
+            if key in self._alone or (item is None and key in self._wanted):
+                self._settle()
+                break
+
+    def answered(self, reflector: Reflector) -> None:
+        """A reflector knows what there is."""
+        target = reflector.target
+        if target.name:
+            if not self._runs(reflector):
+                return
+            self._unanswered.discard(ObjectKey(target.kind, target.namespace, target.name))
+        elif target.kind == "Secret":
+            self._settle()
+        if self._owed and self._receiver is not None and self._is_complete():
+            self._owed = False
+            self._receiver.synced()
+
+    def reported(self, reflector: Reflector) -> None:
+        """What cannot be read is different."""
+        self._refresh()
+
+    # Which objects are watched alone.
+
+    def _settle(self) -> None:
+        """Starts and ends reflectors of single objects, as they are needed now."""
+        if self._group is None:
+            return
+        needed = sorted(
+            filter(self._is_needed_alone, self._wanted),
+            key=lambda key: (key not in self._named, key not in self._alone, key),
+        )
+        limit = max(0, MAX_WATCHES - len(self._whole))
+        watched, self._beyond = needed[:limit], needed[limit:]
+        for key in self._alone.keys() - set(watched):
+            self._end(key)
+        for key in watched:
+            if key not in self._alone:
+                self._begin(key, self._group)
+        self._unanswered = {key for key, item in self._alone.items() if not item.reflector.answered}
+        self._refresh()
+
+    def _is_needed_alone(self, key: ObjectKey) -> bool:
+        whole = self._whole_of(key)
+        if whole is None:
+            return True
+        if key.kind != "Secret":
+            return False
+        # Of Secrets only those of the TLS type are read together; the type never changes.
+        return whole.answered and not whole.mirror.holds(key)
+
+    def _whole_of(self, key: ObjectKey) -> Reflector | None:
+        """The reflector of the key's kind and namespace."""
+        return self._whole.get((key.kind, "")) or self._whole.get((key.kind, key.namespace))
+
+    def _begin(self, key: ObjectKey, group: asyncio.TaskGroup) -> None:
+        reflector = self._reflector(Target(*key), lenient=True)
+        self._alone[key] = _Alone(reflector, group.create_task(reflector.run(), name=f"read {key}"))
+
+    def _end(self, key: ObjectKey) -> None:
+        reflector, task = self._alone.pop(key)
+        task.cancel()
+        taken_over = key in self._wanted and not self._is_needed_alone(key)
+        if reflector.mirror.objects and not taken_over and self._receiver is not None:
+            self._receiver.changed((ObjectChange(key, None),))
+
+    def _reflector(self, target: Target, *, lenient: bool) -> Reflector:
+        statuses = self.statuses if target.kind == "Ingress" else {}
+        mirror = Mirror(target.namespace, statuses, lambda name: self.on_status(name))
+        return Reflector(
+            self._api, self._reach, target, mirror, self, self._log, self._pace, lenient=lenient
+        )
+
+    def _runs(self, reflector: Reflector) -> bool:
+        """The reflector of a single object has not been ended."""
+        target = reflector.target
+        item = self._alone.get(ObjectKey(target.kind, target.namespace, target.name))
+        return item is not None and item.reflector is reflector
+
+    def _is_complete(self) -> bool:
+        return (
+            self._group is not None
+            and not self._unanswered
+            and all(reflector.answered for reflector in self._whole.values())
+        )
+
+    # Diagnostics.
+
+    def _refresh(self) -> None:
+        found = tuple(sorted(self._findings(), key=order))
+        if found != self.diagnostics:
+            self.diagnostics = found
+            if self._receiver is not None:
+                self._receiver.reported()
+
+    def _findings(self) -> Iterator[Diagnostic]:
+        if self._reach.alarm:
+            yield findings.unavailable_api(
+                self._api.server, self._reach.alarm, answered=self._is_complete()
+            )
+        if self._beyond:
+            yield findings.too_many_watches(self._beyond[0], len(self._beyond) - 1, MAX_WATCHES)
+        room = MAX_UNREADABLE
+        for reflector in (
+            *self._whole.values(),
+            *(item.reflector for item in self._alone.values()),
+        ):
+            mirror = reflector.mirror
+            if reflector.problem is not None:
+                yield findings.unreadable_target(
+                    reflector.target,
+                    reflector.problem,
+                    answered=reflector.answered,
+                    objects=len(mirror.objects),
+                )
+            for key in sorted(mirror.unreadable)[:room]:
+                room -= 1
+                known = key in mirror.objects
+                yield findings.unreadable_object(mirror.unreadable[key], known=known)
+
+
+def _is_possible(key: ObjectKey) -> bool:
+    return is_name(key.namespace) and is_name(key.name)
+
+
+def _whole_kinds(scope: Scope) -> Iterator[Target]:
+    yield Target("IngressClass")
+    for namespace in dict.fromkeys(scope.namespaces) or ("",):
+        for kind in ("Ingress", "Service", "EndpointSlice"):
+            yield Target(kind, namespace)
+        if scope.secrets == "tls":
+            yield Target("Secret", namespace, selector=_TLS_ONLY)
+
+
+def _kind(reflector: Reflector) -> str:
+    return reflector.target.kind
+
+
+def _state(reflectors: Sequence[Reflector]) -> KindState:
+    """Of one whole kind, or of single objects of one kind."""
+    target = reflectors[0].target
+    now = time.monotonic()
+    return KindState(
+        kind=target.kind,
+        namespace="" if target.name else target.namespace,
+        alone=len(reflectors) if target.name else 0,
+        synced=all(item.answered for item in reflectors),
+        objects=sum(len(item.mirror.objects) for item in reflectors),
+        staleness=max(now - item.heard_at for item in reflectors),
+        lists=sum(item.lists for item in reflectors),
+        watches=sum(item.watches for item in reflectors),
+        errors=sum(item.errors for item in reflectors),
+        last_error=next((item.last_error for item in reflectors if item.last_error), ""),
+    )

@@ -1,0 +1,113 @@
+"""When an API that is away is asked again: by one of all reflectors, while the others wait.
+
+An API that does not answer (or answers 5xx) must be found again within two seconds of its return,
+and must not get more than five requests a minute meanwhile, whatever the number of reflectors. Both
+hold because looking whether its port is open is no request: that is done all the time, and one
+reflector sends one request when the port opens, or when the backoff says so. An answer ends the
+outage for all of them.
+
+A pure machine; ``now`` is monotonic seconds, ``random`` from 0 to 1.
+"""
+
+from collections import deque
+
+from ingress_controller.sources.watch_machine import Pace, backoff
+
+NEWCOMER_SECONDS = 1.0
+"""Who has not failed yet tries soon: what is away for one kind may answer another."""
+
+
+class Outage:
+    """Whether the API is away, and when it may be asked."""
+
+    __slots__ = (
+        "_attempts",
+        "_closed",
+        "_not_before",
+        "_pace",
+        "_sent",
+        "_trying",
+        "due",
+        "looking",
+        "since",
+    )
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self.since: float | None = None
+        """When it went away; None while it is there."""
+        self.due = 0.0
+        """When one of those that wait may send a request."""
+        self.looking = False
+        """It is worth to look whether the port is open."""
+        self._attempts = 0
+        self._not_before = 0.0
+        self._closed = False
+        self._trying = False
+        """One that waited has sent a request, and its outcome is not known yet."""
+        self._sent: deque[float] = deque(maxlen=pace.attempts)
+
+    def failed(
+        self, now: float, random: float, *, retry_after: float = 0.0, lost: bool = False
+    ) -> None:
+        """There was no answer, or one of the kind 5xx.
+
+        ``retry_after`` are seconds that the API asked for. ``lost``: a connection that had lived
+        for a while was cut, so the API may well be there.
+        """
+        self._not_before = max(self._not_before, now + retry_after)
+        if self.since is None:
+            self.since = now
+            self._attempts = 0
+        elif not self._trying:
+            self.due = max(self.due, self._not_before)
+            return  # it was under way when the API went away
+        self._trying = False
+        if lost and self._attempts == 0:
+            self._set_due(now)
+        else:
+            self._set_due(now + backoff(self._pace, self._attempts, random))
+            self._attempts += 1
+        self._closed = False
+        self.looking = True
+
+    def answered(self) -> None:
+        """The API answered a request: it is there."""
+        self.since = None
+        self.looking = self._trying = False
+        self._not_before = 0.0
+
+    def sent(self, now: float) -> None:
+        """One of those that wait sends a request now."""
+        self._sent.append(now)
+        self._trying = True
+        # Until its outcome is told; should it never be, another one goes then.
+        self._set_due(now + 2 * self._pace.longest_delay)
+
+    def abandoned(self, now: float) -> None:
+        """The one that was sending a request will not tell its outcome."""
+        if self._trying:
+            self._trying = False
+            self._set_due(now)
+
+    def probed(self, now: float, *, is_open: bool) -> None:
+        """What a look at the port showed."""
+        if not is_open:
+            self._closed = True
+            return
+        if self._closed:
+            self._attempts = 0
+            self.due = min(self.due, self._allowed(now))
+        self.looking = False
+
+    def newcomer(self, now: float) -> None:
+        """Somebody waits who has not failed since the API went away."""
+        self.due = min(self.due, self._allowed(max(now + NEWCOMER_SECONDS, self._not_before)))
+
+    def _set_due(self, when: float) -> None:
+        self.due = self._allowed(max(when, self._not_before))
+
+    def _allowed(self, when: float) -> float:
+        if len(self._sent) < self._pace.attempts:
+            return when
+        return max(when, self._sent[0] + self._pace.attempts_within)
