@@ -205,6 +205,7 @@ class App:
             swap_buckets=tuple(totals.swap_buckets),
             diagnostics=self.diagnostics,
             log_lines_dropped=self._log.dropped,
+            cluster=None if self._cluster is None else self._cluster.state,
         )
 
     def _certificates(self) -> Iterator[CertificateExpiry]:

@@ -82,7 +82,7 @@ METRICS: Mapping[str, tuple[Labels, str]] = {
     ),
     "ingress_watch_stale_seconds": (
         ("kind", "namespace"),
-        "Since when what is known of a kind may be old: 0 while it is watched.",
+        "Seconds since the API server last said a word about a kind; up to 60 at rest.",
     ),
     "ingress_watch_requests_total": (
         ("kind", "namespace", "request"),
@@ -318,23 +318,32 @@ def render(state: State) -> bytes:
 
 
 def _cluster(cluster: ClusterState) -> Iterator[Metric]:
-    by_kind = {(each.kind, each.namespace): each for each in cluster.watches}
-    yield _gauge("ingress_watch_synced", {of: float(each.synced) for of, each in by_kind.items()})
-    yield _gauge("ingress_watch_objects", {of: each.objects for of, each in by_kind.items()})
-    stale = {of: each.stale_seconds for of, each in by_kind.items()}
-    yield _gauge("ingress_watch_stale_seconds", stale)
+    synced: dict[Labels, float] = {}
+    objects: dict[Labels, float] = {}
+    stale: dict[Labels, float] = {}
     requests: dict[Labels, float] = {}
-    for of, each in by_kind.items():
-        requests |= {(*of, "list"): each.lists, (*of, "watch"): each.watches}
+    failures: dict[Labels, float] = {}
+    for each in cluster.watches:
+        of = (each.kind, each.namespace)
+        synced[of] = float(each.synced)
+        objects[of] = each.objects
+        stale[of] = each.stale_seconds
+        requests[*of, "list"] = each.lists
+        requests[*of, "watch"] = each.watches
+        failures[of] = each.failures
+    yield _gauge("ingress_watch_synced", synced)
+    yield _gauge("ingress_watch_objects", objects)
+    yield _gauge("ingress_watch_stale_seconds", stale)
     yield _counter("ingress_watch_requests_total", requests)
-    failures = {of: each.failures for of, each in by_kind.items()}
     yield _counter("ingress_watch_failures_total", failures)
     yield _gauge("ingress_leader", {(): float(cluster.leading)})
-    writes = {(result,): count for result, count in cluster.status_writes.items()}
-    yield _counter("ingress_status_writes_total", writes)
+    yield _counter("ingress_status_writes_total", _by_result(cluster.status_writes))
     yield _gauge("ingress_status_pending", {(): cluster.status_pending})
-    events = {(result,): count for result, count in cluster.events.items()}
-    yield _counter("ingress_events_total", events)
+    yield _counter("ingress_events_total", _by_result(cluster.events))
+
+
+def _by_result(counts: Mapping[str, int]) -> Mapping[Labels, float]:
+    return {(result,): count for result, count in counts.items()}
 
 
 def _gauge(name: str, values: Mapping[Labels, float]) -> GaugeMetricFamily:

@@ -9,9 +9,9 @@ from ingress_controller.settings import Settings, run_flags, run_settings
 
 HELP = "serve the Ingress objects of a cluster, or of folders of Kubernetes manifests"
 DESCRIPTION = """\
-Serves Ingress objects over HTTP and HTTPS. They come from the cluster that the program runs in, from
-the one that a kubeconfig names, or from folders. Every change is served within moments; whatever
-cannot be read or reached leaves the last good state serving.
+Serves Ingress objects over HTTP and HTTPS. They come from the cluster that the program runs in,
+from the one that a kubeconfig names, or from folders. Every change is served within moments;
+whatever cannot be read or reached leaves the last good state serving.
 
   ingress-controller run                                   in a pod, with its service account
   ingress-controller run --kubeconfig ~/.kube/config --context kind-kind
