@@ -20,6 +20,7 @@ from ingress_controller.explain.handshake import Handshake, server_names, shake_
 from ingress_controller.explain.question import ask, hear
 from ingress_controller.explain.upstreams import Action, Locate, listed, shown_upstreams
 from ingress_controller.objects.meta import ObjectKey
+from ingress_controller.store import Name
 from ingress_controller.translate.diagnostics import SEVERITIES, Diagnostic
 from ingress_controller.translate.translator import HTTPS_LISTENER, LISTENER, Translator
 from router.http.faults import (
@@ -327,6 +328,7 @@ class _Walk:
             return set(self._translator.claimants(matching.pattern or "")) if claimed else set()
         origin, action = matching.route.origin, matching.route.action
         behind = {ObjectKey(origin.kind, origin.namespace, origin.name)}
+        behind.update(self._translator.class_objects(Name(origin.namespace, origin.name)))
         for backend in () if isinstance(action, Answer) else action.backends:
             view = self._translator.upstream_view(backend.upstream)
             if view is not None:

@@ -95,7 +95,7 @@ class IngressStatus(msgspec.Struct, frozen=True, gc=False):
 
 
 class ClassParameters(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
-    """`IngressClass.spec.parameters`; we have no such settings, and say so."""
+    """`IngressClass.spec.parameters`."""
 
     kind: str = ""
     name: str = ""

@@ -20,16 +20,22 @@ no name           neither                                  no (warning)
 A class is the default one when its annotation ``ingressclass.kubernetes.io/is-default-class`` is
 exactly ``true``; the API server then writes its name into new Ingresses, but not into those that
 were made before, which is why they are adopted here.
+
+Options that a ConfigMap sets for a class (`parameters`) hold for the Ingresses that name it, and
+for those that are adopted into it.
 """
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from ingress_controller.objects.config import ConfigMap
 from ingress_controller.objects.ingress import Ingress, IngressClass
-from ingress_controller.objects.meta import quoted
+from ingress_controller.objects.meta import ObjectKey, quoted
 from ingress_controller.store import Name, key_of
+from ingress_controller.translate.config import ClassSettings
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
 from ingress_controller.translate.options import Options
+from ingress_controller.translate.parameters import read_named_config, read_parameters
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 DEFAULT_CLASS_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
@@ -37,22 +43,38 @@ DEFAULT_CLASS_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
 _NOT_SERVED = "this controller does not serve the Ingress"
 
 
+Owner = Literal["ours", "others", "nobody"]
+"""Whose an Ingress is: ours, another controller's by its class, or none's that is known."""
+
+
 class Selection(NamedTuple):
     """Whether an Ingress is ours, and what to say about it."""
 
-    ours: bool
+    owner: Owner
+    settings: ClassSettings
+    """What its class says, if it is ours."""
     diagnostics: tuple[Diagnostic, ...] = ()
-
-
-_OURS = Selection(ours=True)
 
 
 class Classes:
     """All IngressClass objects, read once; frozen by convention, replaced when one changes."""
 
-    __slots__ = ("_adopts", "_controllers", "_names", "diagnostics")
+    __slots__ = (
+        "_config_maps_of",
+        "_controllers",
+        "_names",
+        "_selections",
+        "base",
+        "config_maps",
+        "diagnostics",
+    )
 
-    def __init__(self, classes: Mapping[Name, IngressClass], options: Options) -> None:
+    def __init__(
+        self,
+        classes: Mapping[Name, IngressClass],
+        config_maps: Mapping[Name, ConfigMap],
+        options: Options,
+    ) -> None:
         self._controllers = {
             name.name: item.spec.controller in options.controllers for name, item in classes.items()
         }
@@ -62,32 +84,67 @@ class Classes:
             for name, item in classes.items()
             if item.metadata.annotations.get(DEFAULT_CLASS_ANNOTATION) == "true"
         )
-        self._adopts = options.watch_ingress_without_class or any(
-            self._controllers[name] for name in defaults
+        read = read_named_config(options, config_maps)
+        self.base: ClassSettings = read.settings
+        """Where no class says anything."""
+        self._selections: dict[str, Selection] = {}
+        """By the class name; the empty one stands for Ingresses that name none."""
+        self._config_maps_of: dict[str, ObjectKey | None] = {"": read.config_map}
+        """By class; the empty one stands for the ConfigMap that is for all."""
+        found = dict.fromkeys(read.diagnostics)
+        for (_, name), item in classes.items():
+            if self._controllers[name]:
+                of_class = read_parameters(item, config_maps, self.base)
+                self._selections[name] = Selection("ours", of_class.settings)
+                self._config_maps_of[name] = of_class.config_map
+                found |= dict.fromkeys(of_class.diagnostics)
+        for name in self._names:
+            if name not in self._controllers:
+                self._selections[name] = Selection("ours", self.base)
+        adopting = [name for name in defaults if self._controllers[name]]
+        if adopting:
+            self._selections[""] = self._selections[adopting[0]]
+        elif options.watch_ingress_without_class:
+            self._selections[""] = Selection("ours", self.base)
+        self.config_maps: frozenset[ObjectKey] = frozenset(
+            key for key in self._config_maps_of.values() if key is not None
         )
-        self.diagnostics = tuple(self._about_classes(classes.values(), defaults))
+        """The ConfigMaps that this depends on, whether they exist or not."""
+        found |= dict.fromkeys(self._about_defaults(classes.values(), defaults))
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(found)
 
     def select(self, ingress: Ingress) -> Selection:
         """Whether this Ingress is ours."""
         field = ingress.spec.ingress_class_name
         annotation = ingress.metadata.annotations.get(CLASS_ANNOTATION, "")
         name = field or annotation
-        if not name:
-            return _OURS if self._adopts else self._classless(ingress)
-        ours = self._controllers.get(name)
-        if ours is None:
-            ours = name in self._names
-            if not ours:
-                return self._unknown(ingress, name)
-        elif not ours:
-            return Selection(False, (_foreign(ingress, name),))
+        selection = self._selections.get(name)
+        if selection is None:
+            if not name:
+                return self._classless(ingress)
+            if name in self._controllers:
+                return Selection("others", self.base, (_foreign(ingress, name),))
+            return self._unknown(ingress, name)
         if field and annotation and field != annotation:
-            return Selection(True, (_contradictory(ingress, field, annotation),))
-        return _OURS
+            said = (_contradictory(ingress, field, annotation),)
+            return selection._replace(diagnostics=said)
+        return selection
+
+    def objects_of(self, ingress: Ingress) -> tuple[ObjectKey, ...]:
+        """The class that an Ingress names, and the ConfigMaps whose options hold for it."""
+        name = ingress.spec.ingress_class_name or ingress.metadata.annotations.get(
+            CLASS_ANNOTATION, ""
+        )
+        found = [ObjectKey("IngressClass", "", name)] if name in self._controllers else []
+        for key in (self._config_maps_of.get(name), self._config_maps_of[""]):
+            if key is not None:
+                found.append(key)
+        return tuple(found)
 
     def _classless(self, ingress: Ingress) -> Selection:
         return Selection(
-            False,
+            "nobody",
+            self.base,
             (
                 Diagnostic(
                     code=DiagnosticCode.CLASS_MISSING,
@@ -105,7 +162,8 @@ class Classes:
     def _unknown(self, ingress: Ingress, name: str) -> Selection:
         by_field = bool(ingress.spec.ingress_class_name)
         return Selection(
-            False,
+            "nobody",
+            self.base,
             (
                 Diagnostic(
                     code=DiagnosticCode.CLASS_UNKNOWN,
@@ -137,27 +195,13 @@ class Classes:
                 return f", but there is {quoted(known)}"
         return ""
 
-    def _about_classes(
+    def _about_defaults(
         self, classes: Collection[IngressClass], defaults: list[str]
     ) -> "list[Diagnostic]":
         found = []
         for item in classes:
             name = item.metadata.name
-            if not self._controllers[name]:
-                continue
-            if item.spec.parameters is not None:
-                found.append(
-                    Diagnostic(
-                        code=DiagnosticCode.CLASS_PARAMETERS_UNUSED,
-                        severity="hint",
-                        object=key_of(item),
-                        field="spec.parameters",
-                        message="this controller reads no parameters of a class",
-                        consequence="they have no effect",
-                        remedy="remove them, or set the flags of the controller instead",
-                    )
-                )
-            if len(defaults) > 1 and name in defaults:
+            if len(defaults) > 1 and name in defaults and self._controllers[name]:
                 found.append(
                     Diagnostic(
                         code=DiagnosticCode.CLASS_DEFAULT_REPEATED,

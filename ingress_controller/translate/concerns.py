@@ -2,13 +2,14 @@
 
 from ingress_controller.store import Name
 from ingress_controller.translate.backends import Backends
+from ingress_controller.translate.config import ClassSettings
 from ingress_controller.translate.ingress import ROOT, IngressReading
 from ingress_controller.translate.verdicts import Claimant, PassthroughTo
 from router.model.snapshot import Answer, HostPattern
 
 
 def concerns(
-    name: Name, reading: IngressReading, backends: Backends
+    name: Name, reading: IngressReading, defaults: ClassSettings, backends: Backends
 ) -> dict[HostPattern, Claimant]:
     """One claimant for each host that the Ingress has rules for, or names in ``spec.tls``."""
     return {
@@ -17,6 +18,7 @@ def concerns(
             reading.age,
             pattern in reading.claims,
             reading.settings,
+            defaults,
             reading.tls.get(pattern, ()),
             _passthrough(reading, pattern, backends) if reading.settings.passthrough else None,
         )

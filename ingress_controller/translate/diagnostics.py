@@ -38,8 +38,13 @@ class DiagnosticCode(StrEnum):
     CLASS_DEFAULT_REPEATED = "class-default-repeated"
     CLASS_FOREIGN = "class-foreign"
     CLASS_MISSING = "class-missing"
-    CLASS_PARAMETERS_UNUSED = "class-parameters-unused"
+    CLASS_PARAMETERS_INVALID = "class-parameters-invalid"
+    CLASS_PARAMETERS_MISSING = "class-parameters-missing"
     CLASS_UNKNOWN = "class-unknown"
+    # Options in ConfigMaps.
+    CONFIG_MISSING = "config-missing"
+    OPTION_INVALID = "option-invalid"
+    OPTION_UNKNOWN = "option-unknown"
     # Ingress.
     ANNOTATION_CONTRADICTORY = "annotation-contradictory"
     ANNOTATION_INVALID = "annotation-invalid"

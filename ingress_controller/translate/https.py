@@ -48,7 +48,7 @@ from router.model.snapshot import (
 )
 from tls.certificate import CertificatePair
 from tls.names import any_covers
-from tls.policy import Authorities, TlsPolicy
+from tls.policy import Authorities, Profile, TlsPolicy
 
 
 class HostTls(NamedTuple):
@@ -193,10 +193,9 @@ class _Decision:
     # -- client certificates, profile
 
     def _policy(self) -> TlsPolicy:
-        profile = self._options.tls_profile
         wishes = {one.settings.tls_profile for one in self._owners} - {None}
-        if wishes:
-            profile = "modern" if "modern" in wishes else "intermediate"
+        wishes = wishes or {one.defaults.tls_profile for one in self._owners}
+        profile: Profile = "modern" if "modern" in wishes else "intermediate"
         demand = next((one for one in self._owners if one.settings.clients is not None), None)
         if demand is None or demand.settings.clients is None:
             return TlsPolicy(profile=profile)
@@ -348,18 +347,22 @@ class _Decision:
         if settings.passthrough:
             closed = closed or self._closed_passthrough(claimant)
         rules = None
+        defaults = claimant.defaults
+        forced = settings.force_ssl_redirect
+        if forced is None:
+            forced = defaults.force_ssl_redirect
         if self._options.https and self._has_tls(claimant, namespace):
             redirect = settings.ssl_redirect
             if redirect is None:
-                redirect = self._options.ssl_redirect
+                redirect = defaults.ssl_redirect
             if demanded and settings.ssl_redirect is False:
                 self._say_redirected(claimant)
             rules = HttpsRules(
-                redirect=redirect or demanded or settings.force_ssl_redirect,
-                hsts=self._options.hsts if settings.hsts is None else settings.hsts,
+                redirect=redirect or demanded or forced,
+                hsts=defaults.hsts if settings.hsts is None else settings.hsts,
                 pass_client_certificate=settings.pass_client_certificate,
             )
-        elif settings.force_ssl_redirect:
+        elif forced:
             rules = HttpsRules(redirect=True, hsts=settings.hsts or "")
         verdict = Verdict(rules, closed, UNSERVABLE, not demanded and not closed)
         if verdict != PLAIN:

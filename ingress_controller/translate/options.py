@@ -39,8 +39,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Plain requests for hosts with TLS are redirected, where their Ingress does not say."""
     hsts: str = ""
     """Value of Strict-Transport-Security for hosts with TLS, where their Ingress does not say."""
+    force_ssl_redirect: bool = False
+    """Plain requests for hosts without TLS are redirected, too, where their Ingress does not say:
+    something in front of us ends TLS."""
     tls_profile: Profile = "intermediate"
     """For all hosts whose Ingress does not say."""
+    config: str = ""
+    """``namespace/name`` of the ConfigMap that replaces some of these options (`config`)."""
     default_tls_secret: str = ""
     """``namespace/name`` of the Secret whose pair is the default certificate, while it is good."""
     default_certificate: CertificatePair | None = None

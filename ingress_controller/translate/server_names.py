@@ -26,7 +26,7 @@ from ingress_controller.translate.secrets import Secrets
 from ingress_controller.translate.verdicts import PLAIN, Verdict
 from router.model.snapshot import HostPattern, ServerName, Terminate
 from tls.certificate import CertificateDigest, CertificatePair
-from tls.policy import Authorities, AuthoritiesDigest, TlsPolicy
+from tls.policy import Authorities, AuthoritiesDigest, Profile, TlsPolicy
 
 
 class ServerNameChanges(NamedTuple):
@@ -51,6 +51,7 @@ class ServerNames:
         "_looking",
         "_options",
         "_ownership",
+        "_profile",
         "_secrets",
         "_touched",
         "current",
@@ -61,12 +62,14 @@ class ServerNames:
         secrets: Secrets,
         ownership: Ownership,
         options: Options,
+        profile: Profile,
         certificates: Materials[CertificateDigest, CertificatePair],
         authorities: Materials[AuthoritiesDigest, Authorities],
     ) -> None:
         self._secrets = secrets
         self._ownership = ownership
         self._options = options
+        self._profile = profile
         self._certificates = certificates
         self._authorities = authorities
         self._decided: dict[HostPattern, HostTls] = {}
@@ -84,6 +87,12 @@ class ServerNames:
         self._dirty |= self._looking.get(key, set())
         if self._options.https and key == self.default_key:
             self._dirty.add("")
+
+    def profile_changed(self, profile: Profile) -> None:
+        """Names that nobody claims are under this profile now."""
+        if self._options.https and profile != self._profile:
+            self._dirty.add("")
+        self._profile = profile
 
     def settle(self, hosts: Iterable[HostPattern]) -> ServerNameChanges:
         """Decides what has to be decided: about ``hosts``, and what depends on changed objects."""
@@ -229,7 +238,7 @@ class ServerNames:
         pair = self._default_pair()
         self._certificates.use(("default", ""), () if pair is None else (pair,))
         digests = () if pair is None else (pair.digest,)
-        policy = TlsPolicy(profile=self._options.tls_profile)
+        policy = TlsPolicy(profile=self._profile)
         if decided is not None and isinstance(decided.server_name, Terminate):
             policy = decided.server_name.policy
         key = self.default_key

@@ -25,7 +25,7 @@ from ingress_controller.store import (
 from ingress_controller.translate import materials
 from ingress_controller.translate.backends import Backends
 from ingress_controller.translate.certificates import CertificateSource
-from ingress_controller.translate.classes import Classes, Selection
+from ingress_controller.translate.classes import Classes, Owner, Selection
 from ingress_controller.translate.concerns import concerns
 from ingress_controller.translate.conflicts import HostShare, merge
 from ingress_controller.translate.diagnostics import Diagnostic, order
@@ -42,7 +42,7 @@ from ingress_controller.translate.ownership import Ownership, about_refused
 from ingress_controller.translate.secrets import Secrets
 from ingress_controller.translate.server_names import ServerNames
 from ingress_controller.translate.services import Problem
-from ingress_controller.translate.verdicts import is_challenge, secured
+from ingress_controller.translate.verdicts import Claimant, is_challenge, secured
 from ingress_controller.translate.wants import Wants, wants_of
 from router.match.hosts import host_pattern
 from router.model.origin import Origin
@@ -60,8 +60,6 @@ from router.model.upstreams import EndpointSet, Upstream, UpstreamKey
 
 LISTENER, HTTPS_LISTENER = "http", "https"
 HOST_SET = "default"
-
-_UNREAD = Selection(ours=False)
 
 
 class Translation(NamedTuple):
@@ -82,6 +80,13 @@ class UpstreamView(NamedTuple):
     """The objects that the endpoints were read from."""
 
 
+class Standing(NamedTuple):
+    """What an Ingress is to us, for those who write about it."""
+
+    uid: str
+    owner: Owner
+
+
 def translate(objects: Iterable[KubernetesObject], options: Options) -> Translation:
     """The snapshot and the diagnostics of these objects; their order does not matter."""
     translator = Translator(options)
@@ -96,7 +101,7 @@ class Translator:
         """``version``: that of the empty snapshot which it begins with."""
         self._options = options
         self._store = Store()
-        self._classes = Classes({}, options)
+        self._classes = Classes({}, {}, options)
         self._selections: dict[Name, Selection] = {}
         self._readings: dict[Name, IngressReading] = {}
         self._secrets = Secrets(self._store)
@@ -104,7 +109,12 @@ class Translator:
         self._authorities = materials.authorities()
         self._ownership = Ownership(options)
         self._server_names = ServerNames(
-            self._secrets, self._ownership, options, self._certificates, self._authorities
+            self._secrets,
+            self._ownership,
+            options,
+            self._classes.base.tls_profile,
+            self._certificates,
+            self._authorities,
         )
         self._backends = Backends(self._store, self._secrets, options)
         self._endpoint_sets = EndpointSets(self._store, self._backends, options)
@@ -117,9 +127,9 @@ class Translator:
         self._sorted: tuple[Diagnostic, ...] | None = None
         self._snapshot: Snapshot | None = None
         self._version = version
-        default = self._server_names.default_key
-        self._wants = Wants(() if default is None else (default,))
+        self._wants = Wants()
         self._touched: set[Name] = set()
+        self._use_classes()
 
     def rebuilt(self, options: Options) -> "Translator":
         """A translator of the same objects under other options; its version is the next one.
@@ -152,7 +162,10 @@ class Translator:
         for name in ingresses | settled.ingresses:
             hosts |= self._share(name)
             reading = self._readings.get(name)
-            claims = {} if reading is None else concerns(name, reading, self._backends)
+            claims: dict[HostPattern, Claimant] = {}
+            if reading is not None:
+                defaults = self._selections[name].settings
+                claims = concerns(name, reading, defaults, self._backends)
             self._ownership.concern(name, claims)
             named.update(claims)
         claimed = self._ownership.settle()
@@ -229,6 +242,13 @@ class Translator:
         """Whether an Ingress is ours."""
         return name in self._readings
 
+    def standing(self, name: Name) -> Standing | None:
+        """Whose an Ingress is; None when there is none of that name."""
+        ingress = self._store.ingresses.get(name)
+        if ingress is None:
+            return None
+        return Standing(ingress.metadata.uid, self._selections[name].owner)
+
     def take_touched(self) -> frozenset[Name]:
         """The Ingresses that are new, different, gone or of another class since the last call."""
         touched = frozenset(self._touched)
@@ -236,7 +256,8 @@ class Translator:
         return touched
 
     def ingresses_about(self, key: ObjectKey) -> tuple[ObjectKey, ...]:
-        """The Ingresses of ours whose owners must act on a diagnostic about an object, sorted.
+        """The Ingresses of ours whose owners must act on a diagnostic about an object: the oldest
+        first.
 
         Those that name it, or the Service whose endpoints it holds. None for what concerns the
         admin of the cluster alone, such as an IngressClass or the default certificate's Secret.
@@ -252,7 +273,8 @@ class Translator:
             users = () if item is None else self._backends.users_of(service_of(item))
         elif key.kind in ("Secret", "ConfigMap"):
             users = self._wants.users(key)
-        return tuple(ObjectKey("Ingress", *user) for user in sorted(users))
+        oldest_first = sorted(users, key=lambda user: self._readings[user].age)
+        return tuple(ObjectKey("Ingress", *user) for user in oldest_first)
 
     @property
     def ingresses_served(self) -> int:
@@ -283,6 +305,11 @@ class Translator:
             and any(host_pattern(rule.host) in patterns for rule in ingress.spec.rules)
             for finding in self._selections[name].diagnostics
         )
+
+    def class_objects(self, name: Name) -> tuple[ObjectKey, ...]:
+        """The class of an Ingress, and the ConfigMaps whose options hold for it."""
+        ingress = self._store.ingresses.get(name)
+        return () if ingress is None else self._classes.objects_of(ingress)
 
     def host_tls(self, pattern: HostPattern) -> HostTls | None:
         """What was decided about TLS for a host; None when no Ingress of ours names it."""
@@ -341,14 +368,23 @@ class Translator:
             elif change.key.kind in ("Secret", "ConfigMap"):
                 if change.object is None:
                     self._secrets.forget(change.key)
+                if change.key in self._classes.config_maps:
+                    classes_changed = True
                 if change.key.kind == "Secret":
                     self._backends.secret_changed(name)
                 self._server_names.object_changed(change.key)
         if classes_changed:
-            self._classes = Classes(self._store.classes, self._options)
-            self._note(("classes",), self._classes.diagnostics)
+            self._classes = Classes(self._store.classes, self._store.config_maps, self._options)
+            self._use_classes()
             ingresses.update(self._reselected())
         return ingresses, services
+
+    def _use_classes(self) -> None:
+        """Tells what depends on classes, but for the Ingresses."""
+        self._note(("classes",), self._classes.diagnostics)
+        self._server_names.profile_changed(self._classes.base.tls_profile)
+        default = self._server_names.default_key
+        self._wants.always(self._classes.config_maps | ({default} if default else set()))
 
     def _reselected(self) -> Iterable[Name]:
         """The Ingresses about whose class there is something else to say than before."""
@@ -359,15 +395,16 @@ class Translator:
     def _read(self, name: Name) -> None:
         """Reads an Ingress that is new, different, gone, or of another class than before."""
         ingress = self._store.ingresses.get(name)
-        selection = _UNREAD if ingress is None else self._classes.select(ingress)
         self._touched.add(name)
         before = self._readings.pop(name, None)
         after = None
+        said: tuple[Diagnostic, ...] = ()
         if ingress is None:
             self._selections.pop(name, None)
         else:
-            self._selections[name] = selection
-            if selection.ours:
+            selection = self._selections[name] = self._classes.select(ingress)
+            said = selection.diagnostics
+            if selection.owner == "ours":
                 after = self._readings[name] = read_ingress(ingress, https=self._options.https)
         self._backends.refer(
             name,
@@ -380,8 +417,9 @@ class Translator:
             wants_of(name.namespace, before, https=https),
             wants_of(name.namespace, after, https=https),
         )
-        said = after.diagnostics if after is not None else ()
-        self._note(("ingress", *name), selection.diagnostics + said)
+        if after is not None:
+            said += after.diagnostics
+        self._note(("ingress", *name), said)
 
     def _share(self, name: Name) -> set[HostPattern]:
         """Replaces what an Ingress claims of each host; answers the hosts it claims or claimed."""

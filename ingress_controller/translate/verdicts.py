@@ -7,6 +7,7 @@ import msgspec
 from ingress_controller.objects.meta import AgeKey
 from ingress_controller.store import Name
 from ingress_controller.translate.annotations import IngressSettings
+from ingress_controller.translate.config import ClassSettings
 from ingress_controller.translate.conflicts import HostShare
 from ingress_controller.translate.tls_entries import TlsEntry
 from router.model.origin import Origin
@@ -32,6 +33,8 @@ class Claimant(NamedTuple):
     has_rules: bool
     """It has rules for the host; else it only names it in ``spec.tls``."""
     settings: IngressSettings
+    defaults: ClassSettings
+    """What holds where the settings say nothing."""
     entries: tuple[TlsEntry, ...]
     passthrough: PassthroughTo | None
 

@@ -16,11 +16,17 @@ class Wants:
 
     __slots__ = ("_always", "_current", "_users")
 
-    def __init__(self, always: Iterable[ObjectKey] = ()) -> None:
-        """``always``: what is wanted whatever Ingresses say."""
-        self._always = frozenset(always)
+    def __init__(self) -> None:
+        self._always: frozenset[ObjectKey] = frozenset()
         self._users: dict[ObjectKey, set[Name]] = {}
         self._current: frozenset[ObjectKey] | None = None
+
+    def always(self, keys: Iterable[ObjectKey]) -> None:
+        """What is wanted from now on whatever Ingresses say."""
+        always = frozenset(keys)
+        if always != self._always:
+            self._always = always
+            self._current = None
 
     def replace(self, ingress: Name, before: set[ObjectKey], after: set[ObjectKey]) -> None:
         """An Ingress named ``before`` and now names ``after``."""

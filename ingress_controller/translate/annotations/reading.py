@@ -1,7 +1,6 @@
 """Annotations of one Ingress → settings and diagnostics. Looks at nothing but that one object."""
 
 import difflib
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +14,7 @@ from ingress_controller.translate.annotations.settings import (
     ClientDemand,
     IngressSettings,
     field_of,
+    hsts_value,
 )
 from ingress_controller.translate.annotations.table import BY_NAME, ROWS, Row
 from ingress_controller.translate.annotations.unused import SOLVER_LABEL, protects, unused
@@ -101,11 +101,16 @@ class _Reader:
         self._found += unused(self._key, self._meta)
         settings = IngressSettings(
             ssl_redirect=written.ssl_redirect,
-            force_ssl_redirect=bool(written.force_ssl_redirect),
+            force_ssl_redirect=written.force_ssl_redirect,
             passthrough=bool(written.ssl_passthrough),
             clients=self._clients(written),
             pass_client_certificate=bool(written.auth_tls_pass_certificate_to_upstream),
-            hsts=_hsts(written),
+            hsts=hsts_value(
+                on=written.hsts,
+                max_age=written.hsts_max_age,
+                include_subdomains=written.hsts_include_subdomains,
+                preload=written.hsts_preload,
+            ),
             tls_profile=written.tls_profile,
             backend=self._backend(written),
             allow_hosts_from=written.allow_hosts_from,
@@ -327,23 +332,3 @@ class _Reader:
                 remedy=remedy,
             )
         )
-
-
-def _hsts(written: _Written) -> str | None:
-    """The value that these annotations make; None when none of them is there."""
-    if written.hsts is False:
-        return ""
-    details = (written.hsts_max_age, written.hsts_include_subdomains, written.hsts_preload)
-    if written.hsts is None and all(value is None for value in details):
-        return None
-    return "; ".join(_hsts_parts(written))
-
-
-def _hsts_parts(written: _Written) -> Iterator[str]:
-    """As ingress-nginx's defaults are (RFC 6797 §6.1)."""
-    age = written.hsts_max_age
-    yield f"max-age={31_536_000 if age is None else age}"
-    if written.hsts_include_subdomains is not False:
-        yield "includeSubDomains"
-    if written.hsts_preload:
-        yield "preload"

@@ -54,7 +54,7 @@ ROWS: tuple[Row, ...] = (
         "ssl-redirect",
         parsers.boolean,
         "true, false",
-        "`--ssl-redirect`",
+        "that of the class, or `--ssl-redirect`",
         "on",
         "Answer plain requests for hosts with TLS by 308 to the https URL. Paths under "
         "`/.well-known/acme-challenge/` are never redirected. Hosts that demand client "
@@ -64,7 +64,7 @@ ROWS: tuple[Row, ...] = (
         "force-ssl-redirect",
         parsers.boolean,
         "true, false",
-        "false",
+        "that of the class, or false",
         "on",
         "Redirect hosts without TLS, too: for a load balancer in front that ends TLS and sends "
         "X-Forwarded-Proto from an address in `--trusted-proxies`.",
@@ -204,7 +204,7 @@ ROWS: tuple[Row, ...] = (
         "hsts",
         parsers.boolean,
         "true, false",
-        "`--hsts`",
+        "that of the class, or `--hsts`",
         "ignored",
         "Send Strict-Transport-Security on answers over https of hosts with TLS.",
         nginx=False,
@@ -241,7 +241,7 @@ ROWS: tuple[Row, ...] = (
         "tls-profile",
         parsers.profile,
         "intermediate, modern",
-        "`--tls-profile`",
+        "that of the class, or `--tls-profile`",
         "closes",
         "Mozilla's profile for clients of the hosts: TLS 1.2 and 1.3, or 1.3 alone. Where "
         "Ingresses of a host differ, `modern` wins.",

@@ -309,3 +309,19 @@ def test_a_host_that_its_claimant_was_refused_is_told() -> None:
     assert [(each.code, each.object) for each in told.findings] == [
         ("catch-all-refused", "Ingress c/c")
     ]
+
+
+def test_a_mistake_in_the_options_of_the_class_is_told() -> None:
+    cls = (
+        "---\napiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: python}\n"
+        "spec: {controller: python-ingress.dev/controller, "
+        "parameters: {kind: ConfigMap, scope: Namespace, namespace: edge, name: options}}\n"
+    )
+    options = (
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: options, namespace: edge}\n"
+        "data: {ssl-redirekt: 'false'}\n"
+    )
+    told = explained("http://shop.test/", SHOP + cls + options)
+    assert [each.code for each in told.findings if "ConfigMap" in each.object] == ["option-unknown"]
+    told = explained("http://shop.test/", SHOP + cls)
+    assert "class-parameters-missing" in [each.code for each in told.findings]

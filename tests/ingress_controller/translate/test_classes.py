@@ -129,9 +129,3 @@ def test_two_default_classes_are_warned_of_where_they_are_ours() -> None:
     )
     assert served(translation)
     assert only(translation, "class-default-repeated").object.name == "x"
-
-
-def test_parameters_of_our_class_have_no_effect() -> None:
-    text = ingress_class("x", OURS).replace("}\n", ", parameters: {kind: Settings, name: s}}\n")
-    text = text.replace("name: x, parameters: {kind: Settings, name: s}}", "name: x}")
-    assert codes(translated(text)) == ["class-parameters-unused"]

@@ -153,7 +153,16 @@ SECRETS = st.sampled_from(_secrets())
 CONFIG_MAPS = st.builds(
     ConfigMap,
     st.builds(ObjectMeta, st.sampled_from(["s1", "s2"]), st.just("red")),
-    st.sampled_from([{}, {"ca.crt": authorities_pem().decode()}, {"ca.crt": "garbage"}]),
+    st.sampled_from(
+        [
+            {},
+            {"ca.crt": authorities_pem().decode()},
+            {"ca.crt": "garbage"},
+            {"ssl-redirect": "false", "hsts": "true"},
+            {"tls-profile": "modern", "force-ssl-redirect": "true"},
+            {"tls-profile": "odd", "nonsense": "x"},
+        ]
+    ),
 )
 CLASSES = st.builds(
     i.IngressClass,
@@ -162,7 +171,18 @@ CLASSES = st.builds(
         st.sampled_from(["python", "ours", "other"]),
         annotations=st.sampled_from([{}, {"ingressclass.kubernetes.io/is-default-class": "true"}]),
     ),
-    st.builds(i.IngressClassSpec, st.sampled_from(["python-ingress.dev/controller", "x.dev/y"])),
+    st.builds(
+        i.IngressClassSpec,
+        st.sampled_from(["python-ingress.dev/controller", "x.dev/y"]),
+        st.none()
+        | st.builds(
+            i.ClassParameters,
+            st.just("ConfigMap"),
+            st.sampled_from(["s1", "s2"]),
+            scope=st.sampled_from(["Namespace", "Namespace", "Cluster"]),
+            namespace=st.just("red"),
+        ),
+    ),
 )
 SERVICE_OBJECTS = st.builds(
     Service,
@@ -221,6 +241,7 @@ OPTIONS = st.builds(
     default_tls_secret=st.sampled_from(["", "red/s1"]),
     ssl_redirect=st.booleans(),
     hsts=st.sampled_from(["", "max-age=1"]),
+    config=st.sampled_from(["", "red/s2"]),
     watch_ingress_without_class=st.booleans(),
     allow_external_name=st.booleans(),
     allow_local_endpoints=st.booleans(),
