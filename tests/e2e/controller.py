@@ -22,17 +22,24 @@ ADMIN_PORT = 10254
 PATIENCE = 60.0
 
 
-def kubectl(*words: str, text: str | None = None) -> str:
-    """Run kubectl; gives what it prints.
+def run(*words: str) -> str:
+    """Run a program to its end; gives what it prints.
 
     Raises:
         AssertionError: it failed; with what it said.
     """
-    done = subprocess.run(
-        ["kubectl", *words], input=text, capture_output=True, text=True, timeout=PATIENCE
-    )
-    assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr.strip()}"
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE + 30)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr.strip()}"
     return done.stdout
+
+
+def kubectl(*words: str) -> str:
+    return run("kubectl", *words)
+
+
+def clusterctl(*words: str) -> str:
+    """Act on the cluster of its own that the tests run in (localkube/clusterctl.py)."""
+    return run("clusterctl", *words)
 
 
 class Controller:

@@ -3,6 +3,8 @@
 import asyncio
 import secrets
 import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -151,3 +153,24 @@ class Space:
         """Events about an Ingress."""
         chosen = f"involvedObject.kind=Ingress,involvedObject.name={name}"
         return await self.kube.items("Event", self.name, fieldSelector=chosen)
+
+
+@contextmanager
+def prepared(setup: Callable[[Space], Awaitable[None]]) -> Iterator[str]:
+    """A namespace for all tests of a module, filled by ``setup``; gives its name."""
+
+    async def begin() -> str:
+        async with Kube() as kube:
+            space = await Space(kube).__aenter__()
+            await setup(space)
+            return space.name
+
+    async def end() -> None:
+        async with Kube() as kube:
+            await Space(kube, name=name).__aexit__(None, None, None)
+
+    name = asyncio.run(begin())
+    try:
+        yield name
+    finally:
+        asyncio.run(end())

@@ -1,0 +1,92 @@
+"""Further controllers beside the installed one, from the same manifests under other names."""
+
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.e2e.controller import NAME, Controller, kubectl, overlay
+from tests.e2e.kube import Object
+
+
+def environment(values: Mapping[str, str]) -> Object:
+    """A patch of the Deployment's variables."""
+    entries = [{"name": name, "value": value} for name, value in values.items()]
+    containers = [{"name": "controller", "env": entries}]
+    return {
+        "target": {"kind": "Deployment", "name": NAME},
+        "patch": {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": NAME},
+            "spec": {"template": {"spec": {"containers": containers}}},
+        },
+    }
+
+
+def hurried_end() -> Object:
+    """A patch that ends Pods at once: nobody waits for their clients."""
+    container = {"name": "controller", "lifecycle": {"preStop": None}}
+    spec = {"terminationGracePeriodSeconds": 5, "containers": [container]}
+    return {
+        "target": {"kind": "Deployment", "name": NAME},
+        "patch": {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": NAME},
+            "spec": {"template": {"spec": spec}},
+        },
+    }
+
+
+def ingress_class_patch(name: str, controller: str) -> Object:
+    """A patch that gives the IngressClass another name and controller."""
+    return {
+        "target": {"kind": "IngressClass"},
+        "patch": [
+            {"op": "replace", "path": "/metadata/name", "value": name},
+            {"op": "replace", "path": "/spec/controller", "value": controller},
+        ],
+    }
+
+
+@asynccontextmanager
+async def instance(
+    name: str, ingress_class: str = "", controller: str = "", **variables: str
+) -> AsyncIterator[Controller]:
+    """A controller in namespace e2e-NAME with its own class; uninstalled at the end.
+
+    Args:
+        ingress_class: name of its IngressClass; NAME when empty.
+        controller: spec.controller of that class; e2e.test/NAME when empty.
+        variables: environment of the Deployment, without the prefix INGRESS_.
+    """
+    namespace, prefixed = f"e2e-{name}", f"{name}-{NAME}"
+    own_class, own_controller = ingress_class or name, controller or f"e2e.test/{name}"
+    settings = {
+        "PUBLISH_SERVICE": f"{namespace}/{prefixed}",
+        "CONFIG": f"{namespace}/{prefixed}",
+        "INGRESS_CLASS": own_class,
+        "CONTROLLER": own_controller,
+        **variables,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        overlay(
+            Path(folder),
+            namespace=namespace,
+            prefix=f"{name}-",
+            patches=[
+                environment({f"INGRESS_{key}": value for key, value in settings.items()}),
+                hurried_end(),
+            ],
+        )
+        # The prefix reaches the class, too; it is renamed on top of that.
+        outer = overlay(
+            Path(folder, "outer"),
+            resources=[Path(folder)],
+            patches=[ingress_class_patch(own_class, own_controller)],
+        )
+        try:
+            yield Controller.install(outer, namespace, prefixed)
+        finally:
+            kubectl("delete", "-k", str(outer), "--wait=false", "--ignore-not-found")

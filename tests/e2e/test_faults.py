@@ -1,0 +1,168 @@
+"""What goes away and comes back: the API server and etcd, stopped, paused, restarted."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.controller import Controller, clusterctl
+from tests.e2e.instance import instance
+from tests.e2e.kube import Kube
+from tests.e2e.objects import ECHO_PORT, endpoint_slice, ingress, rule
+from tests.e2e.outside import Answer, Edge
+from tests.e2e.space import Space
+from tests.harness.client import request
+from tests.harness.load import steady_load
+
+pytestmark = pytest.mark.usefixtures("local_cluster")
+
+
+@pytest.fixture
+def _healed() -> Iterator[None]:
+    """Whatever a test stopped or paused runs again afterwards."""
+    yield
+    for component in ("etcd", "apiserver"):
+        clusterctl(f"resume-{component}")
+    for component in ("etcd", "apiserver"):
+        clusterctl(f"start-{component}")
+
+
+async def serving(space: Space, edge: Edge, host: str, standing: list[str]) -> None:
+    await space.stand("web", "two", on=standing)
+    await space.create(ingress("web", rule(host, root="web")))
+    await edge.until_served(host)
+
+
+async def change(space: Space, edge: Edge, host: str, within: float) -> float:
+    """A rule changed through the API is served; gives the seconds from the API's answer on."""
+    await _insist(space, ingress("web", rule(host, root="two")))
+    start = time.monotonic()
+    await edge.until(host, holds=lambda answer: answer.seen["port"] == ECHO_PORT + 1, within=within)
+    return time.monotonic() - start
+
+
+async def _insist(space: Space, obj: dict[str, object]) -> None:
+    """Apply, however long the API server takes to be itself again."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            await space.apply(obj)
+            return
+        except Exception:
+            if time.monotonic() > end:
+                raise
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.usefixtures("_healed")
+async def test_traffic_does_not_need_the_api_server(
+    controller: Controller, space: Space, edge: Edge, standing: list[str]
+) -> None:
+    """F-01, shortened to what a test can wait: 20 s away; a change is served 2 s after."""
+    host = "without-api.test"
+    await serving(space, edge, host, standing)
+
+    async with steady_load(
+        edge.http, make=lambda nonce: request("/x", host=host, nonce=nonce), rate=100
+    ) as load:
+        await asyncio.to_thread(clusterctl, "stop-apiserver")
+        await asyncio.sleep(20)
+        ready = Edge(controller.edge.host)
+        assert (await ready.get(host)).status == 200
+        await asyncio.to_thread(clusterctl, "start-apiserver")
+        took = await change(space, edge, host, within=30)
+    assert load.failures == []
+    assert len(load.seconds) > 1000
+    assert took <= 2.0, f"the first change after it was served after {took:.1f} s"
+
+
+@pytest.mark.usefixtures("_healed")
+async def test_a_paused_api_server_is_left_and_found_again(
+    space: Space, edge: Edge, standing: list[str]
+) -> None:
+    """F-05 by pausing: connections stay open, and nothing comes."""
+    host = "paused-api.test"
+    await serving(space, edge, host, standing)
+
+    async with steady_load(
+        edge.http, make=lambda nonce: request("/x", host=host, nonce=nonce), rate=50
+    ) as load:
+        await asyncio.to_thread(clusterctl, "pause-apiserver")
+        await asyncio.sleep(12)
+        await asyncio.to_thread(clusterctl, "resume-apiserver")
+        await change(space, edge, host, within=30)
+    assert load.failures == []
+
+
+@pytest.mark.usefixtures("_healed")
+async def test_etcd_stopped_and_restarted_loses_nothing(
+    space: Space, edge: Edge, standing: list[str]
+) -> None:
+    host = "without-etcd.test"
+    await serving(space, edge, host, standing)
+
+    async with steady_load(
+        edge.http, make=lambda nonce: request("/x", host=host, nonce=nonce), rate=50
+    ) as load:
+        await asyncio.to_thread(clusterctl, "stop-etcd")
+        await asyncio.sleep(6)
+        await asyncio.to_thread(clusterctl, "start-etcd")
+        await change(space, edge, host, within=40)
+    assert load.failures == []
+
+
+@pytest.mark.usefixtures("_healed")
+async def test_what_changed_while_the_api_server_restarted_is_found(
+    space: Space, edge: Edge, standing: list[str]
+) -> None:
+    """Restarted at once, several times, with changes right after each."""
+    host = "restarted-api.test"
+    await serving(space, edge, host, standing)
+    for round_ in range(3):
+        await asyncio.to_thread(clusterctl, "restart-apiserver")
+        address = standing[round_]
+        await _insist(space, endpoint_slice("web", address))
+        pods = await _pods_by_address(space, address)
+        await edge.until(
+            host,
+            holds=_pod_is_one_of(pods),
+            what=f"{host} by the Pod at {address}",
+            within=20,
+        )
+
+
+@pytest.mark.usefixtures("_healed")
+async def test_a_controller_that_starts_without_the_api_server_becomes_ready_after_it(
+    kube: Kube, standing: list[str]
+) -> None:
+    """F-02: alive and not ready meanwhile; ready at most 2 s after the API server."""
+    async with instance("orphan") as orphan, Space(kube) as space:
+        await space.stand("web", on=standing)
+        await space.create(ingress("web", rule("orphan.test", root="web"), ingress_class="orphan"))
+        await orphan.edge.until_served("orphan.test")
+        [pod] = await orphan.pods(kube)
+        address = Edge(pod["status"]["podIP"], http=8080)
+        admin = Edge(pod["status"]["podIP"], http=10254)
+        await asyncio.to_thread(clusterctl, "stop-apiserver")
+        # The process ends and its kubelet starts it again, with nobody to ask.
+        where = ("-n", orphan.namespace, pod["metadata"]["name"])
+        twice = "kill -INT 1; kill -INT 1"
+        await asyncio.to_thread(clusterctl, "exec", *where, "--", "sh", "-c", twice)
+        await admin.until_status(503, "admin", "/readyz", within=20)
+        assert (await admin.get("admin", "/healthz")).status == 200
+        await asyncio.to_thread(clusterctl, "start-apiserver")
+        back = time.monotonic()
+        await admin.until_status(200, "admin", "/readyz", within=20)
+        took = time.monotonic() - back
+        assert (await address.get("orphan.test")).status == 200
+    assert took <= 2.0, f"ready {took:.1f} s after the API server"
+
+
+def _pod_is_one_of(pods: list[str]) -> Callable[[Answer], bool]:
+    return lambda answer: answer.status == 200 and answer.seen["pod"] in pods
+
+
+async def _pods_by_address(space: Space, address: str) -> list[str]:
+    pods = await space.kube.items("Pod", "e2e-standing")
+    return [p["metadata"]["name"] for p in pods if p["status"].get("podIP") == address]
