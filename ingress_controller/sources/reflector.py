@@ -7,8 +7,8 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from typing import Protocol, cast
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Protocol
 
 from ingress_controller.logs import Log
 from ingress_controller.objects.stream import ObjectReader, Page, StreamError
@@ -67,7 +67,7 @@ class Api(Protocol):
 
     def stream(
         self, path: str, *, query: Mapping[str, str], silence: float
-    ) -> AsyncIterator[bytes]: ...
+    ) -> AsyncGenerator[bytes, None]: ...
 
 
 class Sink(Protocol):
@@ -246,8 +246,7 @@ class Reflector:
             self.target.path, query=self.target.query | query, silence=self._pace.silence
         )
         self._turn_began = time.perf_counter()
-        # `KubeApi.stream` is an asynchronous generator: closing it ends the connection.
-        async with contextlib.aclosing(cast(AsyncGenerator[bytes, None], lines)):
+        async with contextlib.aclosing(lines):
             async for line in lines:
                 self._event(line)
                 await self._breathe()
@@ -320,18 +319,15 @@ class Reflector:
         self._machine.failed(trouble, now, _random(), retry_after)
         self._count(str(error))
         refused = trouble is Trouble.REFUSED
-        if refused or self._failures >= REPORT_AFTER:
-            self._report(error)
+        known, repeated = self.problem, self._failures >= REPORT_AFTER
+        if refused or repeated:
+            self.problem = error
         alone = bool(self.target.name) and error.status is not None
-        if self._lenient and (refused or (alone and self._failures >= REPORT_AFTER)):
+        if self._lenient and (refused or (repeated and alone)):
             self._answer()
-
-    def _report(self, error: ApiError) -> None:
-        if self.problem is not None and str(self.problem) == str(error):
-            return
-        self.problem = error
-        self._log.warning("it cannot be read", kind=self.target, why=error)
-        self._sink.reported(self)
+        if str(self.problem) != str(known):
+            self._log.warning("it cannot be read", kind=self.target, why=error)
+            self._sink.reported(self)
 
 
 class _DisorderError(Exception):
