@@ -22,6 +22,7 @@ from ingress_controller.sources.errors import (
     ApiError,
     ConflictError,
     ForbiddenError,
+    MalformedAnswerError,
     NotFoundError,
 )
 from ingress_controller.store import Name
@@ -176,8 +177,7 @@ class Elector:
             self._failed(f"cannot ask for the Lease of the leader; it is tried again: {error}")
             least = error.retry_after or 0.0
         except Exception as error:
-            self._failures += 1
-            self._counted_failures += 1
+            self._count_failure()
             self._log.defect("the election of the leader failed; it goes on", error)
         else:
             self._succeeded()
@@ -274,18 +274,23 @@ class Elector:
 
     def _failed(self, complaint: str) -> None:
         """Counts; and says it once, until something else happens."""
-        self._failures += 1
-        self._counted_failures += 1
+        self._count_failure()
         if complaint != self._complaint:
             self._complaint = complaint
             self._log.warning(complaint)
+
+
+    def _count_failure(self) -> None:
+        self._counted_failures += 1
+        # Waits begin to grow when leading has ended: until then every attempt counts.
+        self._failures = 1 if self.leading else self._failures + 1
 
 
 def _lease(body: bytes) -> Lease:
     try:
         return read_lease(body)
     except ValueError as error:
-        raise ApiError(f"the API's answer is no Lease ({error})") from error
+        raise MalformedAnswerError(f"the API's answer is no Lease ({error})") from error
 
 
 def _wall() -> datetime:

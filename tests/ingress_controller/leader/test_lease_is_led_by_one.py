@@ -211,14 +211,14 @@ class Life:
         self.chance = random.Random(seed)
         self.now = 0.0
         self.order = itertools.count()
-        self.events: list[tuple[float, int, Callable[[], None]]] = []
+        self.events: list[tuple[float, int, Callable[[], object]]] = []
         self.server = Server()
         self.processes: dict[str, Process] = {}
         self.led: set[str] = set()
         for _ in range(3):
             self.born()
 
-    def at(self, seconds: float, event: Callable[[], None]) -> None:
+    def at(self, seconds: float, event: Callable[[], object]) -> None:
         heapq.heappush(self.events, (self.now + seconds, next(self.order), event))
 
     def slow(self) -> float:
