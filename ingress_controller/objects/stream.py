@@ -162,37 +162,40 @@ class ObjectReader:
             read, status = self._decode(raw)
         except _UNREADABLE:
             return self._slowly(raw)
-        meta = read.metadata
-        if meta.annotations:
-            for name in _UNREAD_ANNOTATIONS:
-                meta.annotations.pop(name, None)
-        key = ObjectKey(self.kind, meta.namespace, meta.name)
-        return Item(key, meta.uid, read, status)
+        return self._item(read, status)
 
     def _slowly(self, raw: msgspec.Raw) -> Item:
         """As `item`, by way of a document."""
         try:
+            meta = _read_head(raw).metadata
+        except _UNREADABLE:
+            meta = _HeadMeta()
+        key = ObjectKey(self.kind, meta.namespace, meta.name)
+        read: KubernetesObject | Undecodable | None = None
+        status: object = None
+        try:
             document = without_nulls(msgspec.json.decode(raw))
         except _UNREADABLE as problem:
-            document, reason = {}, str(problem)
+            reason = str(problem)
         else:
             reason = "it is no mapping"
-        if not isinstance(document, dict) or not document:
-            key = ObjectKey(self.kind, "", "")
-            unreadable = Undecodable(key, "", f"the object cannot be read: {reason}", "see the API")
-            return Item(key, "", unreadable, None)
-        status = document.pop("status", None) if self.kind == "Ingress" else None
-        document |= {"apiVersion": API_VERSIONS[self.kind], "kind": self.kind}
-        read = decode(document)
-        assert read is not None  # noqa: S101  # the kind is one that `decode` reads
-        metadata = document.get("metadata")
-        uid = metadata.get("uid", "") if isinstance(metadata, dict) else ""
+            if isinstance(document, dict):
+                status = document.pop("status", None) if self.kind == "Ingress" else None
+                read = decode(document | {"apiVersion": API_VERSIONS[self.kind], "kind": self.kind})
+        if read is None:
+            message = f"the object cannot be read: {reason}"
+            read = Undecodable(key, "", message, "see whether the API server is sound")
         if isinstance(read, Undecodable):
-            return Item(read.key, str(uid), read, self._status(str(uid), status))
-        for name in _UNREAD_ANNOTATIONS:
-            read.metadata.annotations.pop(name, None)
-        key = ObjectKey(self.kind, read.metadata.namespace, read.metadata.name)
-        return Item(key, str(uid), read, self._status(str(uid), status))
+            key = key if meta.name else read.key
+            return Item(key, meta.uid, read._replace(key=key), self._status(meta.uid, status))
+        return self._item(read, self._status(read.metadata.uid, status))
+
+    def _item(self, read: KubernetesObject, status: IngressStatus | None) -> Item:
+        meta = read.metadata
+        if meta.annotations:
+            for name in _UNREAD_ANNOTATIONS:
+                meta.annotations.pop(name, None)
+        return Item(ObjectKey(self.kind, meta.namespace, meta.name), meta.uid, read, status)
 
     def _status(self, uid: str, document: object) -> IngressStatus | None:
         if self.kind != "Ingress":

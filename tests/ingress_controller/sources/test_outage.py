@@ -1,0 +1,156 @@
+"""When an API that is away is asked again, with a simulated clock and the real figures."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingress_controller.sources.outage import NEWCOMER_SECONDS, Outage
+from ingress_controller.sources.watch_machine import Pace
+
+PACE = Pace()
+FRACTIONS = st.floats(0, 1, exclude_max=True)
+
+
+def away(now: float = 0.0) -> Outage:
+    outage = Outage(PACE)
+    outage.failed(now, 0.0)
+    return outage
+
+
+def test_it_begins_with_a_failure_and_ends_with_an_answer() -> None:
+    outage = Outage(PACE)
+    assert outage.since is None
+    outage.failed(5.0, 0.5)
+    assert outage.since == 5.0
+    assert outage.due == 5.0 + 0.8 * 1.5
+    outage.answered()
+    assert outage.since is None
+    assert not outage.looking
+
+
+def test_after_a_connection_that_was_cut_one_tries_at_once() -> None:
+    outage = Outage(PACE)
+    outage.failed(5.0, 0.5, lost=True)
+    assert outage.due == 5.0
+    outage.sent(5.0)
+    outage.failed(5.1, 0.0)
+    assert outage.due == 5.1 + 0.8
+
+
+def test_what_was_under_way_when_it_went_away_does_not_count() -> None:
+    outage = away()
+    for _ in range(10):
+        outage.failed(0.1, 0.9)
+    assert outage.due == 0.8
+
+
+def test_failures_of_those_that_try_double_the_wait_up_to_a_bound() -> None:
+    outage = away()
+    waits = []
+    for _ in range(10):
+        now = outage.due
+        outage.sent(now)
+        outage.failed(now, 0.0)
+        waits.append(round(outage.due - now, 3))
+    assert waits[:3] == [1.6, 3.2, 6.4]
+    assert waits[-1] == PACE.longest_delay
+
+
+def test_the_api_may_ask_for_patience() -> None:
+    outage = Outage(PACE)
+    outage.failed(0.0, 0.0, retry_after=40.0)
+    assert outage.due == 40.0
+    outage.newcomer(1.0)
+    assert outage.due == 40.0
+
+
+def test_who_has_not_failed_yet_tries_soon() -> None:
+    outage = away()
+    for _ in range(4):
+        outage.sent(outage.due)
+        outage.failed(outage.due, 0.0)
+    now = outage.due - 10
+    outage.newcomer(now)
+    assert outage.due == now + NEWCOMER_SECONDS
+
+
+def test_one_that_ends_without_an_outcome_lets_the_next_one_try() -> None:
+    outage = away()
+    outage.sent(1.0)
+    assert outage.due > 60
+    outage.abandoned(2.0)
+    assert outage.due == 2.0
+    outage.abandoned(1.0)
+    assert outage.due == 2.0
+
+
+def test_a_port_that_opens_is_a_reason_to_try_and_one_that_is_open_is_none() -> None:
+    outage = away()
+    for _ in range(3):
+        outage.sent(outage.due)
+        outage.failed(outage.due, 0.0)
+    due = outage.due
+    assert outage.looking
+    outage.probed(due - 3, is_open=False)
+    assert outage.due == due
+    outage.probed(due - 2, is_open=True)
+    assert outage.due == due - 2
+    outage.sent(due - 2)
+    outage.failed(due - 2, 0.0)
+    assert outage.due == due - 2 + 0.8, "the backoff begins anew"
+    outage.probed(due - 1.9, is_open=True)
+    assert outage.due == due - 2 + 0.8
+    assert not outage.looking
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(FRACTIONS, min_size=1, max_size=20),
+    st.lists(st.booleans(), min_size=1, max_size=50),
+    st.lists(st.sampled_from(["newcomer", "straggler", "abandoned", "lost", ""]), min_size=1),
+)
+def test_an_hour_without_answers_has_five_requests_a_minute_at_most(
+    randoms: list[float], ports: list[bool], happenings: list[str]
+) -> None:
+    outage = Outage(PACE)
+    sent: list[float] = []
+    now, step = 0.0, 0
+    outage.failed(now, randoms[0])
+    while now < 3600:
+        random = randoms[step % len(randoms)]
+        what = happenings[step % len(happenings)]
+        if what == "newcomer":
+            outage.newcomer(now)
+        elif what == "straggler":
+            outage.failed(now, random)
+        elif what == "lost":
+            outage.failed(now, random, lost=True)
+        elif what == "abandoned":
+            outage.abandoned(now)
+        if outage.looking:
+            outage.probed(now, is_open=ports[step % len(ports)])
+        if now >= outage.due:
+            outage.sent(now)
+            sent.append(now)
+            outage.failed(now, random)
+        now += PACE.probe_every
+        step += 1
+    for first, sixth in zip(sent, sent[5:], strict=False):
+        assert sixth - first >= 60
+    assert len(sent) >= 30, "it is asked at least every other minute"
+
+
+@settings(max_examples=25)
+@given(FRACTIONS, st.floats(0, 3600))
+def test_after_its_return_somebody_asks_within_a_second(random: float, length: float) -> None:
+    outage = Outage(PACE)
+    now = 0.0
+    outage.failed(now, random)
+    while now < length:
+        outage.probed(now, is_open=False)
+        if now >= outage.due:
+            outage.sent(now)
+            outage.failed(now, random)
+        now += PACE.probe_every
+    outage.probed(now, is_open=False)
+    outage.probed(now + PACE.probe_every, is_open=True)
+    assert outage.due - now <= 1.0
