@@ -9,13 +9,26 @@ from router.model.wire import LATENCY_BUCKETS, RouteStats
 class RouteCounters:
     """What happened on the routes of one (ingress, service), since the last report."""
 
-    __slots__ = ("__weakref__", "buckets", "codes", "label", "received", "seconds", "sent")
+    __slots__ = (
+        "__weakref__",
+        "_grown",
+        "_quiet",
+        "buckets",
+        "codes",
+        "label",
+        "received",
+        "seconds",
+        "sent",
+    )
 
-    def __init__(self, label: RouteLabel) -> None:
+    def __init__(self, label: RouteLabel, grown: "list[RouteCounters]") -> None:
+        """``grown`` is where these counters put themselves at their first growth since a report."""
         self.label = label
-        self.reset()
+        self._grown = grown
+        self._reset()
 
-    def reset(self) -> None:
+    def _reset(self) -> None:
+        self._quiet = True
         self.codes = [0, 0, 0, 0, 0]
         self.buckets = [0] * (len(LATENCY_BUCKETS) + 1)
         self.seconds = 0.0
@@ -24,16 +37,17 @@ class RouteCounters:
 
     def count(self, status: int, seconds: float, received: int, sent: int) -> None:
         """One exchange ended: status sent, wall seconds, body bytes each way."""
+        if self._quiet:
+            self._quiet = False
+            self._grown.append(self)
         self.codes[status // 100 - 1 if 100 <= status < 600 else 4] += 1
         self.buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
         self.seconds += seconds
         self.received += received
         self.sent += sent
 
-    def report(self) -> RouteStats | None:
-        """Growth since the last report, or None when there was none."""
-        if not any(self.codes):
-            return None
+    def report(self) -> RouteStats:
+        """Growth since the last report."""
         codes = self.codes
         stats = RouteStats(
             namespace=self.label.namespace,
@@ -45,7 +59,7 @@ class RouteCounters:
             bytes_received=self.received,
             bytes_sent=self.sent,
         )
-        self.reset()
+        self._reset()
         return stats
 
 

@@ -46,6 +46,7 @@ class Target:
     """One endpoint as this worker uses it: its connections, its health, who waits for it."""
 
     __slots__ = (
+        "_pool",
         "address",
         "gone",
         "health",
@@ -63,6 +64,7 @@ class Target:
         self,
         address: str,
         port: int,
+        pool: "UpstreamPool",
         *,
         tls: UpstreamTls | None,
         max_open: int,
@@ -70,6 +72,7 @@ class Target:
     ) -> None:
         self.address = address
         self.port = port
+        self._pool = pool
         self.tls = tls
         """How https is spoken to it; None for http."""
         self.name = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
@@ -97,6 +100,7 @@ class Target:
         if self.open >= self.max_open:
             return False
         self.open += 1
+        self._pool.active.add(self._pool)
         return True
 
     def give_back(self, connection: PooledConnection) -> None:
@@ -138,10 +142,30 @@ class Target:
 class UpstreamPool:
     """The live endpoints of one upstream; the table refers to it by key and never copies it."""
 
-    __slots__ = ("_max_idle", "_max_open", "_news", "_start", "_targets", "rotation", "upstream")
+    __slots__ = (
+        "_max_idle",
+        "_max_open",
+        "_news",
+        "_start",
+        "_targets",
+        "active",
+        "rotation",
+        "upstream",
+    )
 
-    def __init__(self, upstream: Upstream, *, max_open: int, max_idle: int, start: int) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        active: "set[UpstreamPool]",
+        *,
+        max_open: int,
+        max_idle: int,
+        start: int,
+    ) -> None:
         self.upstream = upstream
+        self.active = active
+        """The pools of a worker in which something goes on, or that have news to report: who looks
+        at pools again and again looks at these only. It costs what is used, not what exists."""
         self._max_open = max_open
         self._max_idle = max_idle
         self._start = start
@@ -158,6 +182,7 @@ class UpstreamPool:
             if target is None:
                 target = Target(
                     *place,
+                    self,
                     tls=self.upstream.tls,
                     max_open=self._max_open,
                     max_idle=self._max_idle,
@@ -166,6 +191,7 @@ class UpstreamPool:
         gone = [target for place, target in self._targets.items() if place not in targets]
         self._targets = targets
         self._news = True
+        self.active.add(self)
         self.rotation.replace(list(targets.values()), self._start)
         for target in gone:
             target.retire()

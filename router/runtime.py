@@ -30,7 +30,7 @@ from router.model.snapshot import (
     Snapshot,
 )
 from router.model.upstreams import EndpointSet
-from router.model.wire import Options
+from router.model.wire import Options, RouteStats, UpstreamGauges
 from router.pool import UpstreamPool
 from router.server_names import ServerNames
 
@@ -103,9 +103,11 @@ class Runtime:
 
     __slots__ = (
         "_counters",
+        "_grown",
         "_hosts",
         "_pool_start",
         "access_log",
+        "active_pools",
         "clock",
         "counters",
         "date_line",
@@ -169,9 +171,13 @@ class Runtime:
             RESPONSE_KINDS, (), max_line=limits.max_header_line, drop_underscores=False
         )
         self.pools: dict[str, UpstreamPool] = {}
+        self.active_pools: set[UpstreamPool] = set()
+        """Those in which something goes on; see `UpstreamPool.active`."""
         self._pool_start = random_bits(16)
         # Counters live as long as a bound route of theirs: labels of deleted objects go away.
         self._counters: WeakValueDictionary[RouteLabel, RouteCounters] = WeakValueDictionary()
+        self._grown: list[RouteCounters] = []
+        """Those that counted something since the last report."""
         self.no_route = self.counters_of("", "", "")
         self._hosts: dict[bytes, bytes] = {}
         self.snapshot = Snapshot()
@@ -229,6 +235,7 @@ class Runtime:
         if pool is None:
             pool = self.pools[key] = UpstreamPool(
                 snapshot.upstreams[key],
+                self.active_pools,
                 max_open=self.limits.max_upstream_connections,
                 max_idle=self.limits.max_upstream_idle,
                 start=self._pool_start,
@@ -236,7 +243,9 @@ class Runtime:
         return pool
 
     def _drop_pool(self, key: str) -> None:
-        self.pools.pop(key).replace(EndpointSet())
+        pool = self.pools.pop(key)
+        pool.replace(EndpointSet())
+        self.active_pools.discard(pool)
 
     def _bind(self, pattern: HostPattern, route: Route) -> BoundRoute:
         action = route.action
@@ -255,12 +264,25 @@ class Runtime:
         label = RouteLabel(namespace, ingress, service)
         counters = self._counters.get(label)
         if counters is None:
-            counters = self._counters[label] = RouteCounters(label)
+            counters = self._counters[label] = RouteCounters(label, self._grown)
         return counters
 
-    def all_counters(self) -> list[RouteCounters]:
-        """All route counters, for the report."""
-        return list(self._counters.values())
+    def report_routes(self) -> tuple[RouteStats, ...]:
+        """What was counted on routes since the last report."""
+        reports = tuple([counters.report() for counters in self._grown])
+        self._grown.clear()
+        return reports
+
+    def report_pools(self) -> tuple[UpstreamGauges, ...]:
+        """The pools in which something goes on, or went on at the last report."""
+        reports = []
+        for pool in tuple(self.active_pools):
+            gauges = pool.report(self.now)
+            if gauges is None:
+                self.active_pools.discard(pool)
+            else:
+                reports.append(gauges)
+        return tuple(reports)
 
     def host_name(self, raw: bytes) -> bytes | None:
         """The normalised form of a Host field's value, remembered; None when it is invalid."""

@@ -297,16 +297,8 @@ class Worker:
             access_log.dropped = 0
         self._channel.send(
             Stats(
-                routes=tuple(
-                    stats
-                    for route in runtime.all_counters()
-                    if (stats := route.report()) is not None
-                ),
-                upstreams=tuple(
-                    gauges
-                    for pool in runtime.pools.values()
-                    if (gauges := pool.report(runtime.now)) is not None
-                ),
+                routes=runtime.report_routes(),
+                upstreams=runtime.report_pools(),
                 counters=counters,
                 gauges={
                     "client_connections": len(hub.clients),

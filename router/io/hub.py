@@ -80,7 +80,7 @@ class Hub:
                 connection.expire(now)
             except Exception as error:
                 self.report(error)
-        for pool in rt.pools.values():
+        for pool in tuple(rt.active_pools):
             pool.expire_waiting(now)
         if rt.access_log is not None:
             rt.access_log.flush()
