@@ -21,6 +21,7 @@ def concerns(
             defaults,
             reading.tls.get(pattern, ()),
             _passthrough(reading, pattern, backends) if reading.settings.passthrough else None,
+            reading.solver,
         )
         for pattern in {**reading.claims, **reading.tls}
     }

@@ -7,6 +7,10 @@
    claimed the host first, or the wildcard's owner lets that one in by ``allow-hosts-from``.
 3. Hosts that nobody names may be reserved for some namespaces (`Options.catch_all_namespaces`).
 
+A host for which only cert-manager's solvers have rules, for a minute, is served meanwhile by what
+would serve it without them: the Ingresses of its wildcard, or those for every host (they *lend*).
+Else all its requests but the challenge would get 404, since no host falls through to another.
+
 `Options.allow_shared_hosts` turns 1 and 2 off: what Ingresses of several namespaces claim of a host
 is merged then. The age of an Ingress is its creation: one that is deleted and made again is young.
 """
@@ -20,6 +24,7 @@ from ingress_controller.store import Name, key_of
 from ingress_controller.translate.annotations.settings import PREFIX
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
 from ingress_controller.translate.options import Options
+from ingress_controller.translate.tls_entries import TlsEntry
 from ingress_controller.translate.verdicts import Claimant
 from router.match.hosts import host_pattern
 from router.model.snapshot import HostPattern
@@ -47,6 +52,8 @@ class Judged(NamedTuple):
     admitted: tuple[Claimant, ...]
     """Oldest first."""
     refused: tuple[Refused, ...]
+    lender: HostPattern | None = None
+    """Where those of ``admitted`` have rules that have none for the host itself."""
 
 
 class _WildcardOwner(NamedTuple):
@@ -64,7 +71,15 @@ _NOBODY = Judged((), ())
 class Ownership:
     """All hosts that an Ingress of ours names."""
 
-    __slots__ = ("_below", "_claims", "_dirty", "_of_ingress", "_options", "_wildcards")
+    __slots__ = (
+        "_below",
+        "_borrowers",
+        "_claims",
+        "_dirty",
+        "_of_ingress",
+        "_options",
+        "_wildcards",
+    )
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -73,6 +88,8 @@ class Ownership:
         self._below: dict[HostPattern, set[HostPattern]] = {}
         """Wildcard → hosts that are claimed and that it would take."""
         self._wildcards: dict[HostPattern, _WildcardOwner] = {}
+        self._borrowers: set[HostPattern] = set()
+        """Hosts for which only solvers have rules."""
         self._dirty: set[HostPattern] = set()
 
     def concern(self, ingress: Name, claims: Mapping[HostPattern, Claimant]) -> None:
@@ -97,19 +114,63 @@ class Ownership:
     def settle(self) -> set[HostPattern]:
         """The hosts of which something else may be true than at the last time."""
         dirty, self._dirty = self._dirty, set()
-        if self._options.allow_shared_hosts:
-            return dirty
-        for pattern in [each for each in dirty if each.startswith("*.")]:
-            before = self._wildcards.pop(pattern, None)
-            after = self._wildcard_owner(pattern)
-            if after is not None:
-                self._wildcards[pattern] = after
-            if before != after:
-                dirty |= self._below.get(pattern, set())
-        return dirty
+        if not self._options.allow_shared_hosts:
+            for pattern in [each for each in dirty if each.startswith("*.")]:
+                before = self._wildcards.pop(pattern, None)
+                after = self._wildcard_owner(pattern)
+                if after is not None:
+                    self._wildcards[pattern] = after
+                if before != after:
+                    dirty |= self._below.get(pattern, set())
+        for pattern in dirty:
+            if self._only_solvers_serve(pattern):
+                self._borrowers.add(pattern)
+            else:
+                self._borrowers.discard(pattern)
+        return dirty | self.borrowers(dirty)
+
+    def borrowers(self, lenders: Collection[HostPattern]) -> set[HostPattern]:
+        """The hosts that are served by what is said of these hosts."""
+        if not self._borrowers:
+            return set()
+        every = "" in lenders
+        return {each for each in self._borrowers if every or wildcard_above(each) in lenders}
 
     def judged(self, pattern: HostPattern) -> Judged:
         """Who of those that name a host has it, as of the last `settle`."""
+        judged = self._judged(pattern)
+        if pattern not in self._borrowers:
+            return judged
+        for lender in (wildcard_above(pattern), ""):
+            lent = [one for one in self._judged(lender or "").admitted if one.has_rules]
+            if lent and lender is not None:
+                return self._with_lent(judged, lender, lent)
+        return judged
+
+    def _with_lent(self, judged: Judged, lender: HostPattern, lent: list[Claimant]) -> Judged:
+        """A host with the Ingresses of what would serve it without solvers."""
+        known = {one.name: one for one in judged.admitted}
+        namespaces = {one.name.namespace for one in judged.admitted}
+        for one in lent:
+            if not self._options.allow_shared_hosts and one.name.namespace not in namespaces:
+                continue
+            own = known[one.name].entries if one.name in known else ()
+            indices = {entry.index for entry in own}
+            more = [
+                TlsEntry(entry.index, entry.secret, named=False)
+                for entry in one.entries
+                if entry.index not in indices
+            ]
+            known[one.name] = one._replace(entries=(*own, *more))
+        return Judged(tuple(sorted(known.values(), key=_age)), judged.refused, lender)
+
+    def _only_solvers_serve(self, pattern: HostPattern) -> bool:
+        if not pattern or not any(one.solver for one in self._claims.get(pattern, {}).values()):
+            return False
+        serving = [one for one in self._judged(pattern).admitted if one.has_rules]
+        return bool(serving) and all(one.solver for one in serving)
+
+    def _judged(self, pattern: HostPattern) -> Judged:
         claims = self._claims.get(pattern)
         if claims is None:
             return _NOBODY

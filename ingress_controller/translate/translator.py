@@ -177,7 +177,8 @@ class Translator:
         for about in tls.objects:
             self._note(("tls", *about), self._server_names.diagnostics(about))
         changed_hosts: dict[HostPattern, Host | None] = {}
-        for pattern in hosts | tls.judged:
+        hosts |= tls.judged
+        for pattern in hosts | self._ownership.borrowers(hosts):
             self._merge(pattern, changed_hosts)
         endpoints: dict[UpstreamKey, EndpointSet | None] = {}
         for service in services | settled.services:
@@ -439,11 +440,16 @@ class Translator:
         if reading.default is not None:
             default = self._route(reading.default, closed, found)
         for pattern, claims in reading.claims.items():
-            routes = tuple([self._route(claim, closed, found) for claim in claims])
             challenges = frozenset(
                 claim.path
                 for claim in claims
                 if is_challenge(claim.path) and self._is_solver(reading, claim)
+            )
+            routes = tuple(
+                [
+                    self._route(claim, "" if claim.path in challenges else closed, found)
+                    for claim in claims
+                ]
             )
             share = HostShare(reading.age, routes, default, challenges)
             self._shares.setdefault(pattern, {})[name] = share
@@ -480,13 +486,17 @@ class Translator:
         self._authorities.use(("upstream", key), () if bundle is None else (bundle,))
 
     def _merge(self, pattern: HostPattern, changed: dict[HostPattern, Host | None]) -> None:
+        judged = self._ownership.judged(pattern)
         shares = self._shares.get(pattern, {})
         verdict = self._server_names.verdict
-        served = [
-            secured(shares[one.name], verdict(pattern, one.name))
-            for one in self._ownership.judged(pattern).admitted
-            if one.has_rules
-        ]
+        served = []
+        for one in judged.admitted:
+            share = shares.get(one.name)
+            if share is not None:
+                served.append(secured(share, verdict(pattern, one.name)))
+            elif judged.lender is not None and one.has_rules:
+                share = self._shares[judged.lender][one.name]
+                served.append(secured(share, verdict(judged.lender, one.name)))
         before = self._hosts.get(pattern)
         if not served:
             self._note(("host", pattern), ())

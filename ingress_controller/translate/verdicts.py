@@ -37,6 +37,8 @@ class Claimant(NamedTuple):
     """What holds where the settings say nothing."""
     entries: tuple[TlsEntry, ...]
     passthrough: PassthroughTo | None
+    solver: bool = False
+    """cert-manager made it for an ACME challenge."""
 
     @property
     def has_tls(self) -> bool:

@@ -22,6 +22,7 @@ from ingress_controller.objects.slices import (
     SlicePort,
 )
 from ingress_controller.store import KubernetesObject, ObjectChange, key_of
+from ingress_controller.translate.annotations.unused import SOLVER_LABEL
 from ingress_controller.translate.options import Options
 from ingress_controller.translate.translator import Translator, translate
 from router.model.apply import apply_delta
@@ -49,6 +50,9 @@ def several(items: st.SearchStrategy[T], most: int = 3) -> st.SearchStrategy[tup
     return st.lists(items, max_size=most).map(tuple)
 
 
+SOLVERS = st.sampled_from([{}, {}, {}, {SOLVER_LABEL: "true"}])
+
+
 def metas(
     names: st.SearchStrategy[str], annotations: st.SearchStrategy[dict[str, str]] | None = None
 ) -> st.SearchStrategy[ObjectMeta]:
@@ -56,6 +60,7 @@ def metas(
         ObjectMeta,
         names,
         NAMESPACES,
+        SOLVERS,
         annotations=st.just({}) if annotations is None else annotations,
         creation_timestamp=TIMES,
     )
@@ -70,7 +75,7 @@ BACKENDS = st.builds(
 PATHS = st.builds(
     i.HTTPPath,
     BACKENDS,
-    st.sampled_from(["/a", "/a/", "/%61", "/", "", "bad"]),
+    st.sampled_from(["/a", "/a/", "/%61", "/", "", "bad", "/.well-known/acme-challenge/t"]),
     st.sampled_from(["Prefix", "ImplementationSpecific", "Exact", "prefix"]),
 )
 RULES = st.builds(
