@@ -2,9 +2,18 @@
 
 import pytest
 
+from ingress_controller.objects.meta import ObjectKey
+from ingress_controller.store import Name, ObjectChange, key_of
 from ingress_controller.translate.options import Options
-from ingress_controller.translate.translator import Translation
-from tests.ingress_controller.translate.manifest import codes, only, outcome, service, translated
+from ingress_controller.translate.translator import Standing, Translation, Translator
+from tests.ingress_controller.translate.manifest import (
+    codes,
+    objects,
+    only,
+    outcome,
+    service,
+    translated,
+)
 
 BACKEND = "defaultBackend: {service: {name: web, port: {number: 80}}}"
 
@@ -129,3 +138,119 @@ def test_two_default_classes_are_warned_of_where_they_are_ours() -> None:
     )
     assert served(translation)
     assert only(translation, "class-default-repeated").object.name == "x"
+
+
+def test_field_and_annotation_that_say_the_same_are_fine() -> None:
+    translation = translated(made(field="python", annotation="python"))
+    assert served(translation)
+    assert "class-contradictory" not in codes(translation)
+
+
+def test_several_controllers_are_served_side_by_side() -> None:
+    classes = ingress_class("x", OURS) + ingress_class("z", THEIRS)
+    for name in ("x", "z"):
+        assert served(translated(made(field=name) + classes, NGINX))
+    assert not served(translated(made(field="x") + classes, Options(controllers=(THEIRS,))))
+
+
+def test_an_instance_leaves_the_classes_of_others_alone() -> None:
+    """Three instances of ours in one cluster, each with a controller of its own."""
+    names = ("a", "b", "c")
+    text = "".join(
+        made(field=name).replace("name: web}\nspec: {ingress", f"name: {name}}}\nspec: {{ingress")
+        + ingress_class(name, f"{OURS}-{name}")
+        for name in names
+    )
+    for name in names:
+        translator = Translator(Options(ingress_classes=(), controllers=(f"{OURS}-{name}",)))
+        translator.update(put(text))
+        owners = {
+            each: standing.owner
+            for each in names
+            if (standing := translator.standing(Name("default", each))) is not None
+        }
+        assert owners == {each: "ours" if each == name else "others" for each in names}
+
+
+def test_annotations_of_ingress_nginx_are_read_when_its_class_is_taken_over() -> None:
+    """Under its own names, as they stand on Ingresses that move."""
+    note = ', annotations: {nginx.ingress.kubernetes.io/backend-protocol: "HTTPS"}'
+    text = made(field="nginx").replace(
+        "metadata: {name: web}\nspec: {in", f"metadata: {{name: web{note}}}\nspec: {{in"
+    )
+    translation = translated(text + ingress_class("nginx", THEIRS), NGINX)
+    (upstream,) = translation.snapshot.upstreams.values()
+    assert upstream.protocol == "https"
+
+
+def put(text: str) -> list[ObjectChange]:
+    return [ObjectChange(key_of(item), item) for item in objects(text)]
+
+
+def gone(name: str) -> list[ObjectChange]:
+    return [ObjectChange(ObjectKey("IngressClass", "", name), None)]
+
+
+@pytest.fixture
+def translator() -> Translator:
+    """As in a cluster, where only IngressClass objects say what is ours."""
+    found = Translator(Options(ingress_classes=()))
+    found.update(put(made(field="x")))
+    found.take_touched()
+    return found
+
+
+WEB = Name("default", "web")
+
+
+def owner(translator: Translator) -> str:
+    standing = translator.standing(WEB)
+    assert standing is not None
+    assert translator.served(WEB) is (standing.owner == "ours")
+    assert (outcome(translator.snapshot, "x.test", "/") == "web") is (standing.owner == "ours")
+    return standing.owner
+
+
+def test_a_class_may_come_go_and_come_back_as_somebody_elses(translator: Translator) -> None:
+    """Its controller is immutable, but an object of its name may be made anew."""
+    assert owner(translator) == "nobody"
+    translator.update(put(ingress_class("x", OURS)))
+    assert owner(translator) == "ours"
+    translator.update(put(ingress_class("x", THEIRS)))
+    assert owner(translator) == "others"
+    translator.update(put(ingress_class("x", OURS)))
+    assert owner(translator) == "ours"
+
+
+def test_a_class_that_goes_takes_its_ingresses_along(translator: Translator) -> None:
+    translator.update(put(ingress_class("x", OURS)))
+    translator.take_touched()
+    assert translator.update(gone("x")) is not None
+    assert translator.take_touched() == {WEB}
+    assert translator.standing(WEB) == Standing("", "nobody")
+    assert outcome(translator.snapshot, "x.test", "/") == "404"
+
+
+def test_a_default_class_adopts_what_was_there_before_it(translator: Translator) -> None:
+    """The API server names it in new Ingresses only."""
+    translator.update(put(made()))
+    assert translator.standing(WEB) == Standing("", "nobody")
+    translator.update(put(ingress_class("x", OURS)))
+    assert translator.standing(WEB) == Standing("", "nobody")
+    translator.update(put(ingress_class("x", OURS, default="true")))
+    assert translator.standing(WEB) == Standing("", "ours")
+    translator.update(gone("x"))
+    assert translator.standing(WEB) == Standing("", "nobody")
+
+
+def test_an_ingress_that_is_made_anew_has_another_uid() -> None:
+    translator = Translator(Options())
+    for uid in ("1", "2"):
+        text = made(field="python").replace(
+            "name: web}\nspec: {in", f'name: web, uid: "{uid}"}}\nspec: {{in'
+        )
+        translator.update(put(text))
+        assert translator.standing(WEB) == Standing(uid, "ours")
+        assert WEB in translator.take_touched()
+    translator.update([ObjectChange(ObjectKey("Ingress", *WEB), None)])
+    assert translator.standing(WEB) is None
