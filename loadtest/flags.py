@@ -120,17 +120,13 @@ def _read(file: Path) -> Targets:
 
 
 def _place(options: Namespace, targets: Targets, files: Path) -> RulePlace | None:
-    if not options.rules_folder and not options.rules_in_cluster:
-        return None
     if targets.rules is None:
-        raise FlagError(
-            f"--targets {options.targets}: [rules] is missing, for the scenario `rules`"
-        )
+        return None
     if options.rules_folder:
         if not Path(options.rules_folder).is_dir():
             raise FlagError(f"--rules-folder {options.rules_folder}: this is no folder")
         return Folder(Path(options.rules_folder), targets.rules)
-    if options.master:
+    if options.master or not options.rules_in_cluster:
         return None  # users, and with them changes of rules, are in the workers alone
     return InCluster(
         Cluster(options.kubeconfig, options.context, files / "rules.socket"), targets.rules

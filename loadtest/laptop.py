@@ -11,6 +11,7 @@ every process that it started is ended by its id.
 
 import argparse
 import contextlib
+import csv
 import json
 import os
 import shutil
@@ -208,7 +209,8 @@ def _watch(
     wanted: threading.Event,
     options: argparse.Namespace,
 ) -> int:
-    began = time.monotonic()
+    edges.sample()
+    began, before = time.monotonic(), edges.cpu_seconds
     while (ended := locust.poll()) is None:
         if time.monotonic() - began > options.run_time + END_SECONDS:
             raise StartError(f"locust did not end within {END_SECONDS:g} s after its run time")
@@ -219,12 +221,23 @@ def _watch(
             wanted.clear()
             edges.replace()
     seconds = time.monotonic() - began
-    used = edges.cpu_seconds
+    used = edges.cpu_seconds - before
+    asked = _requests(options.results / "load_stats.csv")
     print(
-        f"edge: {used:.2f} s of processor time in {seconds:.1f} s ({used / seconds:.0%} of a core)"
+        f"edge: {used:.2f} s of processor time in {seconds:.1f} s ({used / seconds:.0%} of a core), "
+        f"{used / max(1, asked) * 1e6:.0f} µs a request"
     )
     print(f"Reports: {options.results / 'report.html'} and load_*.csv beside it.")
     return ended
+
+
+def _requests(report: Path) -> int:
+    """How many requests a CSV report counts; none when there is no report."""
+    with contextlib.suppress(OSError), report.open(newline="") as file:
+        return sum(
+            int(row["Request Count"]) for row in csv.DictReader(file) if row["Name"] == "Aggregated"
+        )
+    return 0
 
 
 if __name__ == "__main__":

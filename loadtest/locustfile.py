@@ -5,6 +5,7 @@ connections, uploads, websocket, slow, rules and rolling. See README.md.
 """
 
 import atexit
+import csv
 import logging
 import shutil
 import sys
@@ -16,8 +17,10 @@ from typing import Any
 if (root := str(Path(__file__).resolve().parent.parent)) not in sys.path:
     sys.path.append(root)  # locust puts the file's own folder there, not the repository
 
+import gevent
 from locust import LoadTestShape, events
 from locust.runners import MasterRunner, WorkerRunner
+from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 
 from loadtest.cluster import ApiError
 from loadtest.edge import EdgeError
@@ -91,6 +94,8 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
         atexit.register(run.place.close)
     counts: dict[str, dict[str, float]] = {}
 
+    gevent.spawn(run.meter.watch)
+
     def test_started(**_: Any) -> None:
         counts.clear()
         run.meter.restart()
@@ -126,8 +131,8 @@ def possible(classes: Iterable[Any], run: Run, options: Any) -> list[Any]:
         "websocket": (targets.websockets, "[[websockets]] in --targets"),
         "slow": (targets.uploads, "[[uploads]] in --targets"),
         "rules": (
-            options.rules_folder or options.rules_in_cluster,
-            "--rules-folder or --rules-in-cluster",
+            targets.rules is not None and (options.rules_folder or options.rules_in_cluster),
+            "[rules] in --targets, and --rules-folder or --rules-in-cluster",
         ),
         "rolling": (run.roll or run.deployment, "--rolling-command or --rolling-deployment"),
     }
@@ -190,3 +195,17 @@ def finish(environment: Any, run: Run, counts: dict[str, dict[str, float]]) -> N
         print("PASSED")
     sys.stdout.flush()
     environment.process_exit_code = 1 if verdict.reasons else 0
+    if options.csv_prefix:
+        write_last(environment, options.csv_prefix)
+
+
+def write_last(environment: Any, prefix: str) -> None:
+    """Writes the tables of the whole run: locust writes them each second, but not at the end."""
+    tables = StatsCSV(environment, PERCENTILES_TO_REPORT)
+    for name, write in (
+        ("stats", tables.requests_csv),
+        ("failures", tables.failures_csv),
+        ("exceptions", tables.exceptions_csv),
+    ):
+        with Path(f"{prefix}_{name}.csv").open("w", newline="") as file:
+            write(csv.writer(file))

@@ -1,12 +1,16 @@
 """What a locust process counts beside requests, and how workers tell their master."""
 
 import time
+from collections import Counter
 from typing import Any
 
-from loadtest.verdict import Node
+from loadtest.verdict import Node, percentile
 
 KEY = "loadtest"
 """Of our part in the reports that workers send."""
+
+NAP = 0.05
+"""Seconds between two looks at how late this process is."""
 
 
 class Meter:
@@ -15,14 +19,23 @@ class Meter:
     def __init__(self) -> None:
         self.connections = 0
         self.resent = 0
+        self._late: Counter[int] = Counter()
         self.restart()
 
     def restart(self) -> None:
         """The test begins."""
         self.connections = 0
         self.resent = 0
+        self._late.clear()
         self._cpu = time.process_time()
         self._began = time.monotonic()
+
+    def watch(self) -> None:
+        """Measures for ever how late this process wakes up."""
+        while True:
+            before = time.monotonic()
+            time.sleep(NAP)
+            self._late[int((time.monotonic() - before - NAP) * 1000)] += 1
 
     def seconds(self) -> float:
         """Since the test began."""
@@ -36,6 +49,7 @@ class Meter:
             seconds=self.seconds(),
             connections=self.connections,
             resent=self.resent,
+            late=percentile(self._late, 0.99) or 0.0,
         )
 
     def report(self) -> dict[str, float]:
@@ -46,6 +60,7 @@ class Meter:
             "seconds": node.seconds,
             "connections": node.connections,
             "resent": node.resent,
+            "late": node.late,
         }
 
 
@@ -57,4 +72,5 @@ def heard(name: str, report: dict[str, Any]) -> Node:
         seconds=float(report["seconds"]),
         connections=int(report["connections"]),
         resent=int(report["resent"]),
+        late=float(report["late"]),
     )

@@ -8,6 +8,8 @@ from typing import Final
 
 BUSY: Final = 0.9
 """From this part of a core on, a locust process waits for itself: its times are too long."""
+LATE: Final = 10.0
+"""Milliseconds; from here on it is told that times are doubtful."""
 PACED: Final = frozenset({"SLOW", "RULE", "ROLL"})
 """Types of requests whose times are not latencies of the edge; no limit holds for them."""
 
@@ -24,6 +26,9 @@ class Node:
     """Opened to the edge, by HTTP clients that keep them alive."""
     resent: int
     """Requests sent again because a kept-alive connection was closed before any answer."""
+    late: float
+    """p99 of the milliseconds by which it was late when it meant to wake up: because it was busy,
+    or because the machine was. Times of answers are too long by as much."""
 
     @property
     def busy(self) -> float:
@@ -103,14 +108,22 @@ def judge(totals: Totals, nodes: Sequence[Node], limits: Limits) -> Verdict:
         f"{sum(node.resent for node in nodes)} requests sent again, because the edge closed an "
         "idle connection as they were sent",
     ]
+    late = max((node.late for node in nodes), default=0.0)
     if busiest is not None:
+        each = sum(node.cpu_seconds for node in nodes) / max(1, totals.requests) * 1e6
         lines.append(
-            f"locust: {len(nodes)} process(es); the busiest used {busiest.busy:.0%} of a core"
+            f"locust: {len(nodes)} process(es); the busiest used {busiest.busy:.0%} of a core; "
+            f"{each:.0f} µs of processor time a request; late by {late:g} ms (p99)"
         )
     if bottleneck:
         lines.append(
             "locust was the bottleneck: rate and times above are its own, not the edge's. Use "
             "fewer users or a lower --rate-per-user, or more processes (--processes)."
+        )
+    elif late >= LATE:
+        lines.append(
+            "locust was late, although it had little to do: this machine is busy. Times above are "
+            "too long by as much."
         )
     reasons = []
     if totals.requests == 0:
@@ -118,9 +131,10 @@ def judge(totals: Totals, nodes: Sequence[Node], limits: Limits) -> Verdict:
     if ratio > limits.fail_ratio:
         reasons.append(f"{ratio:.3%} of the requests failed; the limit is {limits.fail_ratio:.3%}")
     if limits.p99 is not None and (p99 is None or p99 > limits.p99):
-        also = ", but locust was the bottleneck, so this says nothing of the edge"
+        also = ", but locust itself was busy or late, so this says nothing of the edge"
+        doubtful = bottleneck or (p99 is not None and p99 - late <= limits.p99)
         reasons.append(
-            f"p99 is {_shown(p99)}; the limit is {limits.p99:g} ms" + (also if bottleneck else "")
+            f"p99 is {_shown(p99)}; the limit is {limits.p99:g} ms" + (also if doubtful else "")
         )
     if totals.exceptions:
         reasons.append(f"the load test itself failed {totals.exceptions} times; see its log")
