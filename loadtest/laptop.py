@@ -224,7 +224,8 @@ def _watch(
     used = edges.cpu_seconds - before
     asked = _requests(options.results / "load_stats.csv")
     print(
-        f"edge: {used:.2f} s of processor time in {seconds:.1f} s ({used / seconds:.0%} of a core), "
+        f"edge: {used:.2f} s of processor time in {seconds:.1f} s "
+        f"({used / seconds:.0%} of a core), "
         f"{used / max(1, asked) * 1e6:.0f} µs a request"
     )
     print(f"Reports: {options.results / 'report.html'} and load_*.csv beside it.")
