@@ -27,7 +27,8 @@ CLUSTER_WIDE = frozenset({"Namespace", "ClusterRole", "ClusterRoleBinding", "Ing
 
 def read_yaml(path: Path) -> list[Object]:
     """All documents of a file."""
-    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+    with path.open() as file:
+        return [document for document in yaml.load_all(file, yaml.CSafeLoader) if document]
 
 
 def render(folder: Path) -> list[Object]:

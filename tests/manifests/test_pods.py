@@ -42,7 +42,11 @@ def environment_of(container: Mapping[str, Any]) -> dict[str, str]:
 
     References to others count only if those stand before (API documentation of EnvVar).
     """
-    values = {"metadata.name": "pod-1", "metadata.namespace": "python-ingress"}
+    values = {
+        "metadata.name": "pod-1",
+        "metadata.namespace": "python-ingress",
+        "status.podIPs": "10.244.0.2",
+    }
     environment: dict[str, str] = {}
     for variable in container["env"]:
         if "valueFrom" in variable:
