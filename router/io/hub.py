@@ -101,7 +101,9 @@ class Hub:
             client.close()
         return bool(idle)
 
-    def log_once(self, key: str, event: str, fields: dict[str, str]) -> None:
+    def log_once(
+        self, key: str, event: str, fields: dict[str, str], level: str = "warning"
+    ) -> None:
         """Tell what may happen often: at most once a second for each key."""
         now = self.runtime.clock()
         if now - self._said.get(key, -1.0) < 1.0:
@@ -109,7 +111,7 @@ class Hub:
         if len(self._said) > 256:
             self._said.clear()
         self._said[key] = now
-        self._log("warning", event, fields)
+        self._log(level, event, fields)
 
     def busy(self) -> bool:
         """Whether anything is still going on with clients."""

@@ -348,4 +348,5 @@ class Opening:
             f"tls.{reason}",
             "a TLS handshake failed",
             {"reason": reason, "peer": self._peer},
+            level="info",  # scanners and impatient browsers: nothing that an admin could mend
         )
