@@ -101,7 +101,7 @@ async def test_floods_of_wrong_beginnings_are_counted_and_told_once_a_second() -
         assert worker.counted("fault.plain-on-tls-port") == 50
         told = [line for line in worker.log_lines if line.event == "a TLS handshake failed"]
         assert 3 <= len(told) <= 6
-        assert {line.level for line in told} == {"warning"}
+        assert {line.level for line in told} == {"info"}
 
 
 async def test_protocols_that_we_do_not_speak_are_refused_by_alpn(edge: SecureEdge) -> None:
