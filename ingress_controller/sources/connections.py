@@ -9,8 +9,8 @@ import importlib.metadata
 import os
 import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -54,21 +54,16 @@ class Pools:
     """Connections that trust the same authorities and show the same certificate."""
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
-        self.users = 0
+        self.calls = 0
+        """Answers that are waited for or read."""
+        self._open: set[aiohttp.ClientResponse] = set()
         self._requests = _session(context, MAX_REQUESTS)
         self._streams = _session(context, MAX_STREAMS)
 
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """In here an answer is waited for or read."""
-        self.users += 1
-        try:
-            yield
-        finally:
-            self.users -= 1
-
-    async def send(self, call: Call, login: Login) -> aiohttp.ClientResponse:
-        """The answer, as soon as its head is there.
+    @asynccontextmanager
+    async def send(self, call: Call, login: Login) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer, as soon as its head is there. If its body was not read to the end, its
+        connection is closed.
 
         Raises:
             aiohttp.ClientError, OSError: see `why`.
@@ -76,19 +71,31 @@ class Pools:
         if login.authorization is not None:
             call.headers["Authorization"] = login.authorization
         session = self._requests if call.limits is NO_LIMITS else self._streams
-        return await session.request(
-            call.method,
-            call.url,
-            data=call.body,
-            headers=call.headers,
-            timeout=call.limits,
-            allow_redirects=False,  # the credentials are for this server alone
-            proxy=login.proxy,
-            server_hostname=login.server_name,
-        )
+        self.calls += 1
+        try:
+            response = await session.request(
+                call.method,
+                call.url,
+                data=call.body,
+                headers=call.headers,
+                timeout=call.limits,
+                allow_redirects=False,  # the credentials are for this server alone
+                proxy=login.proxy,
+                server_hostname=login.server_name,
+            )
+            self._open.add(response)
+            try:
+                yield response
+            finally:
+                self._open.discard(response)
+                response.close()
+        finally:
+            self.calls -= 1
 
     async def close(self) -> None:
-        """End all connections."""
+        """End all connections; whoever reads an answer is told."""
+        for response in list(self._open):
+            response.close()  # a session that closes leaves its readers waiting for ever
         await self._requests.close()
         await self._streams.close()
 

@@ -241,9 +241,9 @@ def config_module(name: str) -> ModuleType:
 
 @contextlib.contextmanager
 def _hollow_packages() -> Iterator[None]:
-    spec = importlib.util.find_spec(LIBRARY)
-    if LIBRARY in sys.modules or spec is None or spec.submodule_search_locations is None:
-        yield  # somebody loaded all of it already, or it is not there: let the import say so
+    spec = None if LIBRARY in sys.modules else importlib.util.find_spec(LIBRARY)
+    if spec is None or spec.submodule_search_locations is None:
+        yield  # somebody loaded all of it already, or it is not there: the import will say so
         return
     root = list(spec.submodule_search_locations)
     hollow = {}

@@ -165,25 +165,21 @@ class KubeApi:
         for last in (False, True):
             if self._closed:
                 raise UnavailableError(f"{call.what}: connections to {self.server} were closed")
-            login, pools = self._login, self._pools
-            with pools.used():
-                try:
-                    response = await pools.send(call, login)
-                except ssl.SSLError as error:
-                    failure = self._failure(call, error)  # the authorities may be new
-                except FAILURES as error:
-                    raise self._failure(call, error) from None
-                else:
-                    try:
-                        if 200 <= response.status < 300:
-                            yield response
-                            return
-                        failure = await self._refusal(call, response)
-                        if not isinstance(failure, UnauthorizedError):
-                            raise failure
-                    finally:
-                        response.close()
-            if last or not await self._renewed(login):
+            login = self._login
+            try:
+                async with self._pools.send(call, login) as response:
+                    if 200 <= response.status < 300:
+                        yield response
+                        return
+                    failure = await self._refusal(call, response)
+            except ssl.SSLError as error:
+                failure = self._failure(call, error)  # there may be new authorities
+            except FAILURES as error:
+                raise self._failure(call, error) from None
+            may_pass = failure.status is None or isinstance(failure, UnauthorizedError)
+            if last or not may_pass or not await self._renewed(login):
+                if self._trouble and isinstance(failure, UnauthorizedError):
+                    failure.args = (f"{failure}; {self._trouble}",)
                 raise failure
 
     async def _renewed(self, used: Login) -> bool:
@@ -193,7 +189,9 @@ class KubeApi:
             return True
         if self._renewal is None and asyncio.get_running_loop().time() < self._pause_until:
             return False
-        return await asyncio.shield(self._begin_renewal(anew=True))
+        renewal = self._begin_renewal(anew=True)
+        await asyncio.wait([renewal])  # unlike awaiting it, this never cancels it
+        return not renewal.cancelled() and renewal.result()
 
     def _begin_renewal(self, *, anew: bool) -> "asyncio.Task[bool]":
         """One at a time, and to its end: the deadline of the request that began it may be short."""
@@ -222,7 +220,7 @@ class KubeApi:
         if digest != self._digest:
             self._retired.append(self._pools)
             self._pools, self._digest = Pools(context), digest
-        for pools in [pools for pools in self._retired if not pools.users]:
+        for pools in [pools for pools in self._retired if not pools.calls]:
             self._retired.remove(pools)
             await pools.close()
         return True
@@ -252,10 +250,7 @@ class KubeApi:
         except ApiError:
             status = read_status(b"")  # the code says enough
         asked = retry_after_seconds(response.headers.get("Retry-After", ""), time.time())
-        error = error_of(call.what, response.status, status, asked)
-        if isinstance(error, UnauthorizedError) and self._trouble:
-            error.args = (f"{error}; {self._trouble}",)
-        return self._redacted(error)
+        return self._redacted(error_of(call.what, response.status, status, asked))
 
     def _failure(self, call: Call, error: Exception) -> ApiError:
         """No answer, or none that could be read."""
