@@ -86,7 +86,7 @@ def check(folders: ManifestFolders, translator: Translator, now: float) -> Check
     scan = folders.scan()
     translator.update(scan.changes)
     presented = translator.presented_certificates(with_default=True)
-    said = (*translator.diagnostics, *expiring(presented, now))
+    said = (*translator.diagnostics, *expiring(presented, now, translator.named_materials()))
     found = sorted((*scan.diagnostics, *_located(said, folders)), key=order)
     return Checked(tuple(found), _summary(found, translator))
 

@@ -2,12 +2,12 @@
 forges through us (SSRF), by an EndpointSlice or an ExternalName that points to the local machine,
 to the link, to a metadata service or to the API server.
 
-What a DNS name resolves to is known to the worker alone; it must check `refused_address` rules
-again after resolution.
+What a DNS name resolves to is known to the worker alone, which judges again after resolution.
 """
 
 import ipaddress
 import re
+from collections.abc import Iterable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -41,31 +41,6 @@ def external_address(name: str) -> str:
     return name.lower().removesuffix(".")
 
 
-def refused_external_name(name: str) -> str | None:
-    """Why this name never becomes an endpoint; None when it may.
-
-    Readers of numbers (``inet_aton``) take 127.1, 0x7f000001 and 2130706433 for addresses, so a
-    name that ends in a number is an address of four decimal parts or is refused.
-    """
-    host = external_address(name)
-    literal = host.removeprefix("[").removesuffix("]")
-    try:
-        address = ipaddress.ip_address(literal)
-    except ValueError:
-        pass
-    else:
-        return refused_address(address, local_allowed=False)
-    if len(host) > 253 or _NAME.fullmatch(host) is None:
-        return "it is no DNS name"
-    if _NUMERIC_LABEL.fullmatch(host.rpartition(".")[2]):
-        return "it is an IP address in an unusual form"
-    if host in _REFUSED_NAMES or host.endswith(_REFUSED_BELOW):
-        return "it is the name of the local machine or of a service of the platform"
-    if host.startswith("kubernetes.default.svc."):
-        return "it is the name of the API server"
-    return None
-
-
 _METADATA = frozenset(
     ipaddress.ip_address(address)
     for address in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16")
@@ -73,22 +48,89 @@ _METADATA = frozenset(
 """Where clouds serve credentials: the common address, and those of AWS, Alibaba and Azure."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 
-def refused_address(address: Address, *, local_allowed: bool) -> str | None:
-    """Why this address never becomes an endpoint; None when it may.
+class Guard:
+    """Says of addresses and names whether they may become endpoints."""
 
-    An IPv4 address inside an IPv6 address (mapped, or translated by NAT64) counts as itself.
-    """
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped
-        if inner is None and address in _NAT64:
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        address = inner or address
-    if address.is_multicast or address == ipaddress.IPv4Address("255.255.255.255"):
-        return "it is a multicast or broadcast address"
-    if local_allowed:
+    __slots__ = ("_addresses", "_local_allowed", "_names", "_networks", "_texts")
+
+    def __init__(self, *, local_allowed: bool = False, denied: Iterable[str] = ()) -> None:
+        """``denied``: addresses, networks and DNS names beside those that are denied anyway.
+
+        An address is denied whatever its port.
+        """
+        self._local_allowed = local_allowed
+        self._addresses: set[Address] = set()
+        self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        self._names: set[str] = set()
+        for written in denied:
+            literal = external_address(written).removeprefix("[").removesuffix("]")
+            try:
+                network = ipaddress.ip_network(literal, strict=False)
+            except ValueError:
+                self._names.add(literal)
+                continue
+            if network.num_addresses == 1:
+                self._addresses.add(_inner(network.network_address))
+            else:
+                self._networks.append(network)
+        self._texts = frozenset(map(str, self._addresses))
+
+    def may_deny(self, written: str) -> bool:
+        """Whether an IPv4 address in its usual form needs a closer look."""
+        return written in self._texts or bool(self._networks)
+
+    def refused_address(self, address: Address) -> str | None:
+        """Why this address never becomes an endpoint; None when it may.
+
+        An IPv4 address inside an IPv6 address (mapped, or translated by NAT64) counts as itself.
+        """
+        address = _inner(address)
+        if address.is_multicast or address == _BROADCAST:
+            return "it is a multicast or broadcast address"
+        if address in self._addresses or any(address in network for network in self._networks):
+            return "it is an address of the API server or of this controller"
+        return None if self._local_allowed else _refused_local(address)
+
+    def refused_name(self, name: str) -> str | None:
+        """Why this external name never becomes an endpoint; None when it may.
+
+        Readers of numbers (``inet_aton``) take 127.1, 0x7f000001 and 2130706433 for addresses, so a
+        name that ends in a number is an address of four decimal parts or is refused. Local
+        addresses are refused in any case.
+        """
+        host = external_address(name)
+        literal = host.removeprefix("[").removesuffix("]")
+        try:
+            address = ipaddress.ip_address(literal)
+        except ValueError:
+            pass
+        else:
+            return self.refused_address(address) or _refused_local(_inner(address))
+        if len(host) > 253 or _NAME.fullmatch(host) is None:
+            return "it is no DNS name"
+        if _NUMERIC_LABEL.fullmatch(host.rpartition(".")[2]):
+            return "it is an IP address in an unusual form"
+        if host in _REFUSED_NAMES or host.endswith(_REFUSED_BELOW):
+            return "it is the name of the local machine or of a service of the platform"
+        if host in self._names or host.startswith("kubernetes.default.svc."):
+            return "it is the name of the API server"
         return None
+
+
+def _inner(address: Address) -> Address:
+    """The IPv4 address inside an IPv6 address; else the address itself."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return address
+    inner = address.ipv4_mapped
+    if inner is None and address in _NAT64:
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return inner or address
+
+
+def _refused_local(address: Address) -> str | None:
     if address.is_loopback:
         return "it is a loopback address"
     if address in _METADATA:

@@ -11,6 +11,7 @@ import msgspec
 
 from ingress_controller.objects.service import ServicePort
 from ingress_controller.store import Name, Store
+from ingress_controller.translate.addresses import Guard
 from ingress_controller.translate.ingress import BackendReference
 from ingress_controller.translate.options import Options
 from ingress_controller.translate.secrets import Secrets
@@ -51,6 +52,7 @@ class Backends:
 
     __slots__ = (
         "_asked",
+        "_guard",
         "_namesakes",
         "_of_secret",
         "_of_service",
@@ -64,9 +66,10 @@ class Backends:
         "targets_of",
     )
 
-    def __init__(self, store: Store, secrets: Secrets, options: Options) -> None:
+    def __init__(self, store: Store, secrets: Secrets, guard: Guard, options: Options) -> None:
         self._store = store
         self._secrets = secrets
+        self._guard = guard
         self._options = options
         self._resolutions: dict[BackendReference, Resolution] = {}
         self._users: dict[BackendReference, set[Name]] = {}
@@ -163,7 +166,7 @@ class Backends:
         elsewhere: Collection[str] = ()
         if found is None:
             elsewhere = self._store.namespaces_of_service.get(service.name, ())
-        return resolve(reference, found, elsewhere, self._secrets, self._options)
+        return resolve(reference, found, elsewhere, self._secrets, self._guard, self._options)
 
     def _retarget(self, key: UpstreamKey, changes: BackendChanges) -> None:
         before = self.targets.get(key)

@@ -60,6 +60,8 @@ class CertificateSource(NamedTuple):
     """A sentence for people."""
     kept_until: int | None = None
     """Unix seconds until which the last good pair is served."""
+    field: str = ""
+    """Where the certificate stands in the Secret."""
 
 
 class Choice(NamedTuple):
@@ -259,7 +261,8 @@ class _Chooser:
     ) -> CertificateSource:
         pair = None if reading is None else reading.pair
         kept = None if reading is None or reading.kept is None else reading.kept.until
-        source = CertificateSource(secret, ingress, pair, used, reason, kept)
+        field = "" if reading is None else reading.field
+        source = CertificateSource(secret, ingress, pair, used, reason, kept, field)
         self._sources.append(source)
         return source
 

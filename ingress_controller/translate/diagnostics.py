@@ -92,6 +92,7 @@ class DiagnosticCode(StrEnum):
     PROTOCOL_DEGRADED = "protocol-degraded"
     SERVICE_MISSING = "service-missing"
     SERVICE_PORT_MISSING = "service-port-missing"
+    SERVICE_REFUSED = "service-refused"
     SERVICE_WITHOUT_ENDPOINTS = "service-without-endpoints"
     SLICE_ADDRESS_TYPE = "slice-address-type"
 

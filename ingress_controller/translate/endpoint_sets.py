@@ -4,7 +4,7 @@ from collections.abc import MutableMapping
 
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.store import Name, Store
-from ingress_controller.translate.addresses import external_address
+from ingress_controller.translate.addresses import Guard, external_address
 from ingress_controller.translate.backends import Backends
 from ingress_controller.translate.diagnostics import Diagnostic, order
 from ingress_controller.translate.endpoints import (
@@ -14,7 +14,6 @@ from ingress_controller.translate.endpoints import (
     read_endpoints,
     read_slice,
 )
-from ingress_controller.translate.options import Options
 from ingress_controller.translate.services import EXTERNAL_NAME
 from router.model.upstreams import Endpoint, EndpointSet, UpstreamKey
 
@@ -22,12 +21,12 @@ from router.model.upstreams import Endpoint, EndpointSet, UpstreamKey
 class EndpointSets:
     """Endpoints by upstream. Slices of Services that no route leads to are never read."""
 
-    __slots__ = ("_backends", "_endpoints_read", "_options", "_slices_read", "_store", "current")
+    __slots__ = ("_backends", "_endpoints_read", "_guard", "_slices_read", "_store", "current")
 
-    def __init__(self, store: Store, backends: Backends, options: Options) -> None:
+    def __init__(self, store: Store, backends: Backends, guard: Guard) -> None:
         self._store = store
         self._backends = backends
-        self._options = options
+        self._guard = guard
         self._slices_read: dict[Name, SliceReading] = {}
         self._endpoints_read: dict[Name, SliceReading] = {}
         self.current: dict[UpstreamKey, EndpointSet] = {}
@@ -86,12 +85,12 @@ class EndpointSets:
         for name, item in self._store.slices_of(service):
             reading = self._slices_read.get(name)
             if reading is None:
-                reading = self._slices_read[name] = read_slice(item, self._options)
+                reading = self._slices_read[name] = read_slice(item, self._guard)
             readings.append(reading)
         endpoints = self._store.endpoints.get(service)
         if not readings and endpoints is not None:
             reading = self._endpoints_read.get(service)
             if reading is None:
-                reading = self._endpoints_read[service] = read_endpoints(endpoints, self._options)
+                reading = self._endpoints_read[service] = read_endpoints(endpoints, self._guard)
             readings.append(reading)
         return readings

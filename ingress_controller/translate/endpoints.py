@@ -21,9 +21,8 @@ import msgspec
 from ingress_controller.objects.meta import ObjectKey, quoted
 from ingress_controller.objects.slices import Endpoints, EndpointSlice, SlicePort
 from ingress_controller.store import Name, key_of
-from ingress_controller.translate.addresses import refused_address
+from ingress_controller.translate.addresses import Guard
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
-from ingress_controller.translate.options import Options
 from router.model.upstreams import Endpoint, EndpointSet
 
 MAX_ENDPOINTS = 5000
@@ -33,7 +32,7 @@ with more pods than that is served by the first of them in order of address."""
 _IPV4 = re.compile(
     r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 )
-# 127., 169.254., 0., multicast and above, and the metadata addresses: those ask `refused_address`.
+# 127., 169.254., 0., multicast and above, and the metadata addresses: those ask the guard.
 _SUSPECT = re.compile(r"(?:127|0|169\.254|100\.100\.100|168\.63|22[4-9]|2[345]\d)\..*")
 
 
@@ -55,7 +54,7 @@ _READY = _Conditions(ready=True, serving=True, terminating=False)
 _UNREADY = _Conditions(ready=False, serving=False, terminating=False)
 
 
-def read_slice(item: EndpointSlice, options: Options) -> SliceReading:
+def read_slice(item: EndpointSlice, guard: Guard) -> SliceReading:
     """The endpoints of a slice by port name."""
     key = key_of(item)
     if item.address_type not in ("IPv4", "IPv6"):
@@ -68,17 +67,17 @@ def read_slice(item: EndpointSlice, options: Options) -> SliceReading:
                 c.ready is not False, c.serving is not False, c.terminating is True
             )
             pairs.append((endpoint.addresses[0], conditions))
-    return _reading(key, [(pairs, item.ports)], options)
+    return _reading(key, [(pairs, item.ports)], guard)
 
 
-def read_endpoints(item: Endpoints, options: Options) -> SliceReading:
+def read_endpoints(item: Endpoints, guard: Guard) -> SliceReading:
     """The endpoints of a legacy Endpoints object by port name."""
     subsets: list[tuple[list[tuple[str, _Conditions]], Sequence[SlicePort]]] = []
     for subset in item.subsets:
         pairs = [(address.ip, _READY) for address in subset.addresses]
         pairs += [(address.ip, _UNREADY) for address in subset.not_ready_addresses]
         subsets.append((pairs, subset.ports))
-    return _reading(key_of(item), subsets, options)
+    return _reading(key_of(item), subsets, guard)
 
 
 def collect(port_name: str, readings: Sequence[SliceReading]) -> EndpointSet:
@@ -114,14 +113,14 @@ def _preference(endpoint: Endpoint) -> tuple[bool, bool, bool]:
 def _reading(
     key: ObjectKey,
     subsets: Iterable[tuple[Sequence[tuple[str, _Conditions]], Sequence[SlicePort]]],
-    options: Options,
+    guard: Guard,
 ) -> SliceReading:
     by_port: dict[str, list[Endpoint]] = {}
     refused: dict[str, str] = {}
     for pairs, ports in subsets:
         served: list[tuple[str, _Conditions]] = []
         for written, conditions in pairs:
-            address = _checked(written, options, refused)
+            address = _checked(written, guard, refused)
             if address is not None:
                 served.append((address, conditions))
         for port in ports:
@@ -136,19 +135,23 @@ def _reading(
     )
 
 
-def _checked(written: str, options: Options, refused: dict[str, str]) -> str | None:
+def _checked(written: str, guard: Guard, refused: dict[str, str]) -> str | None:
     """The address in its one spelling, or None after noting why it is refused.
 
     Nearly every address passes the first test, without the cost of parsing it.
     """
-    if _IPV4.fullmatch(written) is not None and _SUSPECT.fullmatch(written) is None:
+    if (
+        _IPV4.fullmatch(written) is not None
+        and _SUSPECT.fullmatch(written) is None
+        and not guard.may_deny(written)
+    ):
         return written
     try:
         address = ipaddress.ip_address(written)
     except ValueError:
         refused[written] = "it is no IP address"
         return None
-    why = refused_address(address, local_allowed=options.allow_local_endpoints)
+    why = guard.refused_address(address)
     if why is not None:
         refused[written] = why
         return None

@@ -22,7 +22,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Serve endpoints on loopback, link-local and unspecified addresses. An API server never has
     them except by an attack; a folder of manifests on a laptop has nothing else."""
     denied_addresses: tuple[str, ...] = ()
-    """Addresses and networks that are never endpoints: those of the API server and our own."""
+    """Addresses, networks and DNS names that are never endpoints, whatever the port: those of the
+    API server and our own."""
     allow_shared_hosts: bool = True
     """Ingresses of several namespaces may share a host. Off, a host belongs to the namespace of the
     oldest Ingress that claims it."""

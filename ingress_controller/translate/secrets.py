@@ -4,6 +4,8 @@ What was read once is not parsed again while its bytes are the same, whatever el
 object: a pair costs up to a millisecond, and many hosts may share it.
 """
 
+import hashlib
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -55,6 +57,8 @@ class PairReading(msgspec.Struct, frozen=True):
     fault: SecretFault | None = None
     notes: tuple[SecretFault, ...] = ()
     kept: Kept | None = None
+    field: str = ""
+    """Where the certificate stands."""
 
 
 class AuthoritiesReading(msgspec.Struct, frozen=True):
@@ -63,17 +67,27 @@ class AuthoritiesReading(msgspec.Struct, frozen=True):
     authorities: Authorities | None = None
     fault: SecretFault | None = None
     notes: tuple[SecretFault, ...] = ()
+    field: str = ""
+    """Where they stand."""
+
+
+class _Value(NamedTuple):
+    """A value of an object, and where it stands there."""
+
+    text: bytes
+    field: str
 
 
 class _PairMemo(NamedTuple):
     secret: Secret
-    values: tuple[bytes, bytes]
+    digest: bytes
+    """Of what was read; the bytes themselves are in the Secret and in the pair already."""
     reading: PairReading
 
 
 class _AuthoritiesMemo(NamedTuple):
     item: Secret | ConfigMap
-    value: bytes
+    digest: bytes
     reading: AuthoritiesReading
 
 
@@ -106,13 +120,14 @@ class Secrets:
         values = _pair_values(secret)
         if isinstance(values, SecretFault):
             return PairReading(fault=values, kept=secret.kept)
-        if memo is not None and memo.values == values:
+        digest = _digest(*values)
+        if memo is not None and memo.digest == digest:
             reading = memo.reading
             if reading.kept != secret.kept:
                 reading = msgspec.structs.replace(reading, kept=secret.kept)
         else:
             reading = _read_pair(values, use, secret.kept)
-        self._pairs[name, use] = _PairMemo(secret, values, reading)
+        self._pairs[name, use] = _PairMemo(secret, digest, reading)
         return reading
 
     def holds_pair(self, name: Name) -> bool:
@@ -144,12 +159,24 @@ class Secrets:
         value = _authorities_value(item)
         if isinstance(value, SecretFault):
             return AuthoritiesReading(fault=value)
-        if memo is not None and memo.value == value:
+        digest = _digest(value)
+        if memo is not None and memo.digest == digest:
             reading = memo.reading
         else:
             reading = _read_authorities(value)
-        self._authorities[key] = _AuthoritiesMemo(item, value, reading)
+        self._authorities[key] = _AuthoritiesMemo(item, digest, reading)
         return reading
+
+    def read_authorities(self) -> Iterator[tuple[ObjectKey, AuthoritiesReading]]:
+        """Every object whose authorities were asked for, with what was found."""
+        for key, memo in self._authorities.items():
+            yield key, memo.reading
+
+    def read_clients(self) -> Iterator[tuple[ObjectKey, PairReading]]:
+        """Every Secret whose pair was asked for to be shown to backends, with what was found."""
+        for (name, use), memo in self._pairs.items():
+            if use == "client":
+                yield ObjectKey("Secret", *name), memo.reading
 
 
 def read_secret_pair(secret: Secret) -> SecretFault | CertificatePair:
@@ -161,7 +188,7 @@ def read_secret_pair(secret: Secret) -> SecretFault | CertificatePair:
     return reading.fault or reading.pair or SecretFault("data", "there is no pair", "add one")
 
 
-def _pair_values(secret: Secret) -> tuple[bytes, bytes] | SecretFault:
+def _pair_values(secret: Secret) -> tuple[_Value, _Value] | SecretFault:
     found = []
     for name in (CERTIFICATE, KEY):
         field = _field(secret, name)
@@ -174,33 +201,37 @@ def _pair_values(secret: Secret) -> tuple[bytes, bytes] | SecretFault:
             return SecretFault(
                 field, f"there is no {name}", f"store the {what}, as PEM, under this name"
             )
-        found.append(value)
+        found.append(_Value(value, field))
     return found[0], found[1]
 
 
-def _read_pair(values: tuple[bytes, bytes], use: PairUse, kept: Kept | None) -> PairReading:
-    read = read_pair(*values, needs_names=use == "server")
+def _read_pair(values: tuple[_Value, _Value], use: PairUse, kept: Kept | None) -> PairReading:
+    certificate, key = values
+    read = read_pair(certificate.text, key.text, needs_names=use == "server")
     if isinstance(read, CertificateFault):
-        return PairReading(fault=_pair_problem(read), kept=kept)
+        return PairReading(fault=_pair_problem(read, values), kept=kept)
     return PairReading(
-        pair=read.pair, notes=tuple(_pair_problem(note) for note in read.notes), kept=kept
+        pair=read.pair,
+        notes=tuple(_pair_problem(note, values) for note in read.notes),
+        kept=kept,
+        field=certificate.field,
     )
 
 
-def _pair_problem(fault: CertificateFault) -> SecretFault:
-    about_key = fault.code in _ABOUT_THE_KEY
+def _pair_problem(fault: CertificateFault, values: tuple[_Value, _Value]) -> SecretFault:
+    certificate, key = values
     remedy = "store a certificate chain and its key, as PEM"
     if fault.code in (FaultCode.CHAIN_ORDER, FaultCode.CHAIN_STRANGERS):
         remedy = "store the certificate itself first, then each its issuer, and nothing else"
     return SecretFault(
-        f"data[{KEY if about_key else CERTIFICATE}]",
+        key.field if fault.code in _ABOUT_THE_KEY else certificate.field,
         fault.reason,
         _REMEDIES.get(fault.code, remedy),
     )
 
 
-def _authorities_value(item: Secret | ConfigMap) -> bytes | SecretFault:
-    field = f"data[{AUTHORITIES}]"
+def _authorities_value(item: Secret | ConfigMap) -> _Value | SecretFault:
+    field = f"data[{AUTHORITIES}]" if isinstance(item, ConfigMap) else _field(item, AUTHORITIES)
     if isinstance(item, ConfigMap):
         text = item.data.get(AUTHORITIES)
         value = None if text is None else text.encode("utf-8", "replace")
@@ -213,22 +244,30 @@ def _authorities_value(item: Secret | ConfigMap) -> bytes | SecretFault:
         return SecretFault(
             field, f"there is no {AUTHORITIES}", "store the authorities, as PEM, under this name"
         )
-    return value
+    return _Value(value, field)
 
 
-def _read_authorities(value: bytes) -> AuthoritiesReading:
-    read = read_authorities(value)
+def _read_authorities(value: _Value) -> AuthoritiesReading:
+    read = read_authorities(value.text)
     if isinstance(read, CertificateFault):
-        return AuthoritiesReading(fault=_authorities_problem(read))
+        return AuthoritiesReading(fault=_authorities_problem(read, value.field), field=value.field)
     return AuthoritiesReading(
         authorities=read.authorities,
-        notes=tuple(_authorities_problem(note) for note in read.notes),
+        notes=tuple(_authorities_problem(note, value.field) for note in read.notes),
+        field=value.field,
     )
 
 
-def _authorities_problem(fault: CertificateFault) -> SecretFault:
+def _authorities_problem(fault: CertificateFault, field: str) -> SecretFault:
     remedy = _REMEDIES.get(fault.code, "store the certificates of the authorities, as PEM")
-    return SecretFault(f"data[{AUTHORITIES}]", fault.reason, remedy)
+    return SecretFault(field, fault.reason, remedy)
+
+
+def _digest(*values: _Value) -> bytes:
+    digest = hashlib.sha256()
+    for value in values:
+        digest.update(b"%d %s %s" % (len(value.text), value.field.encode(), value.text))
+    return digest.digest()
 
 
 def _field(secret: Secret, name: str) -> str:

@@ -129,7 +129,8 @@ class ServerNames:
         if name is not None and default is not None:
             kept = None if default.kept is None else default.kept.until
             reason = "it is the default"
-            yield "", CertificateSource(name, Name("", ""), default.pair, True, reason, kept)
+            nobody, field = Name("", ""), default.field
+            yield "", CertificateSource(name, nobody, default.pair, True, reason, kept, field)
         for pattern, decided in self._decided.items():
             for source in decided.sources:
                 if source.used:

@@ -21,7 +21,7 @@ import msgspec
 from ingress_controller.objects.meta import ObjectKey, quoted
 from ingress_controller.objects.service import Service, ServicePort
 from ingress_controller.store import Name
-from ingress_controller.translate.addresses import external_address, refused_external_name
+from ingress_controller.translate.addresses import Guard, external_address
 from ingress_controller.translate.annotations.unused import SOLVER_LABEL
 from ingress_controller.translate.diagnostics import DiagnosticCode, Severity
 from ingress_controller.translate.ingress import DEAD_PATH, BackendReference
@@ -34,6 +34,8 @@ from tls.names import normalise
 from tls.policy import Authorities, UpstreamTls
 
 EXTERNAL_NAME = "ExternalName"
+API_SERVER = ("default", "kubernetes")
+"""The Service that every cluster has for its API server."""
 
 
 class Problem(msgspec.Struct, frozen=True, gc=False):
@@ -91,6 +93,7 @@ def resolve(
     service: Service | None,
     elsewhere: Collection[str],
     secrets: Secrets,
+    guard: Guard,
     options: Options,
 ) -> Resolution:
     """Where a backend leads.
@@ -100,9 +103,11 @@ def resolve(
     """
     if service is None:
         return _dead(_missing(reference, elsewhere))
+    if (reference.namespace, reference.service) == API_SERVER:
+        return _dead(_api_server(reference))
     external = service.spec.type == EXTERNAL_NAME
     if external:
-        problem = _external_problem(reference, service.spec.external_name, options)
+        problem = _external_problem(reference, service.spec.external_name, guard, options)
         if problem is not None:
             return _dead(problem)
     port = _port(reference, service)
@@ -287,7 +292,20 @@ def _protocol_problem(
     )
 
 
-def _external_problem(reference: BackendReference, name: str, options: Options) -> Problem | None:
+def _api_server(reference: BackendReference) -> Problem:
+    return Problem(
+        DiagnosticCode.SERVICE_REFUSED,
+        "error",
+        "service.name",
+        f"Service {reference.service} is the API server of the cluster",
+        f"{DEAD_PATH}: it is never served",
+        "name another Service",
+    )
+
+
+def _external_problem(
+    reference: BackendReference, name: str, guard: Guard, options: Options
+) -> Problem | None:
     if not options.allow_external_name:
         return Problem(
             DiagnosticCode.EXTERNAL_NAME_OFF,
@@ -298,7 +316,7 @@ def _external_problem(reference: BackendReference, name: str, options: Options) 
             "start with --allow-external-name, if everyone who may write Services may reach "
             "whatever this controller can reach",
         )
-    why = refused_external_name(name)
+    why = guard.refused_name(name)
     if why is None:
         return None
     return Problem(

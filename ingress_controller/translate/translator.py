@@ -23,6 +23,7 @@ from ingress_controller.store import (
     service_of,
 )
 from ingress_controller.translate import materials
+from ingress_controller.translate.addresses import Guard
 from ingress_controller.translate.backends import Backends
 from ingress_controller.translate.certificates import CertificateSource
 from ingress_controller.translate.classes import Classes, Owner, Selection
@@ -30,6 +31,7 @@ from ingress_controller.translate.concerns import concerns
 from ingress_controller.translate.conflicts import HostShare, merge
 from ingress_controller.translate.diagnostics import Diagnostic, order
 from ingress_controller.translate.endpoint_sets import EndpointSets
+from ingress_controller.translate.expiry import NamedMaterial
 from ingress_controller.translate.https import HostTls
 from ingress_controller.translate.ingress import (
     Claim,
@@ -116,8 +118,9 @@ class Translator:
             self._certificates,
             self._authorities,
         )
-        self._backends = Backends(self._store, self._secrets, options)
-        self._endpoint_sets = EndpointSets(self._store, self._backends, options)
+        guard = Guard(local_allowed=options.allow_local_endpoints, denied=options.denied_addresses)
+        self._backends = Backends(self._store, self._secrets, guard, options)
+        self._endpoint_sets = EndpointSets(self._store, self._backends, guard)
         self._shares: dict[HostPattern, dict[Name, HostShare]] = {}
         self._claimed: dict[Name, tuple[HostPattern, ...]] = {}
         self._hosts: dict[HostPattern, Host] = {}
@@ -327,6 +330,17 @@ class Translator:
         """Every host, with each Secret whose certificate answers for it; if asked, the empty
         pattern with the Secret of the default certificate."""
         yield from self._server_names.presented(with_default=with_default)
+
+    def named_materials(self) -> Iterator[NamedMaterial]:
+        """Authorities that somebody is verified against, and certificates shown to backends."""
+        for key, bundle in self._secrets.read_authorities():
+            used = bundle.authorities
+            if used is not None and used.digest in self._authorities.current:
+                yield NamedMaterial(key, bundle.field, used, self.ingresses_about(key))
+        for key, shown in self._secrets.read_clients():
+            pair = shown.pair
+            if pair is not None and pair.digest in self._certificates.current:
+                yield NamedMaterial(key, shown.field, pair, self.ingresses_about(key))
 
     def upstream_view(self, key: UpstreamKey) -> UpstreamView | None:
         """What stands behind an upstream; None when there is none of that key."""

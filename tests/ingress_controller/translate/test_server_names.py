@@ -309,6 +309,65 @@ def test_certificates_that_end_soon_are_found() -> None:
     assert (over.severity, "a.test" in over.consequence) == ("error", True)
 
 
+def test_authorities_that_end_soon_are_found() -> None:
+    translator = Translator(https_options())
+    text = web("i", ("a.test", "s"), annotations=f"{OURS}auth-tls-secret: ca")
+    items = [*objects(WEB + text), secret("ca", ca_crt=authorities_pem())]
+    translator.update(ObjectChange(key_of(each), each) for each in items)
+    (named,) = translator.named_materials()
+    end = named.material.not_after
+    assert expiring([], end - 22 * 86_400, [named]) == ()
+    (soon,) = expiring([], end - 20 * 86_400, [named])
+    assert (soon.severity, soon.object.name, soon.field) == ("warning", "ca", "data[ca.crt]")
+    assert soon.message == "the authority expires in less than 21 days"
+    assert "default/i" in soon.consequence
+    (over,) = expiring([], end + 1, [named])
+    assert over.severity == "error"
+    both = secret("ca", ca_crt=authorities_pem() + authorities_pem("another authority"))
+    translator.update([ObjectChange(key_of(both), both)])
+    (over,) = expiring([], end + 10_000, translator.named_materials())
+    assert (over.severity, over.message) == ("warning", "one of its 2 authorities expired")
+    translator.update([ObjectChange(key_of(items[-2]), None)])
+    assert list(translator.named_materials()) == []
+
+
+def test_certificates_for_backends_that_end_soon_are_found() -> None:
+    translator = Translator(https_options())
+    notes = f"{OURS}backend-protocol: HTTPS, {OURS}proxy-ssl-secret: mine"
+    items = [*objects(WEB + web("i", annotations=notes)), pair_secret("mine", "us.test")]
+    translator.update(ObjectChange(key_of(each), each) for each in items)
+    (named,) = translator.named_materials()
+    (soon,) = expiring([], named.material.not_after - 1, [named])
+    assert (soon.severity, soon.object.name, soon.field) == ("warning", "mine", "data[tls.crt]")
+    assert "https backends of Ingress default/i may refuse us" in soon.consequence
+
+
+def test_a_fault_is_said_where_the_value_stands() -> None:
+    """In a folder of manifests, that may be stringData."""
+    text = web("i", ("a.test", "s"), annotations=f"{OURS}auth-tls-secret: ca")
+    good = pair_secret("s", "a.test")
+    plain = {name: good.value(name) or b"" for name in ("tls.crt", "tls.key")}
+    broken = Secret(
+        good.metadata, good.type, {}, {"tls.crt": plain["tls.crt"].decode(), "tls.key": "x"}
+    )
+    leaf = issued(("x.test",), "ecdsa", 0)[0]
+    bundle = (authorities_pem() + leaf).decode()
+    ca = Secret(secret("ca").metadata, "Opaque", {}, {"ca.crt": bundle})
+    translator = Translator(https_options())
+    items = [*objects(WEB + text), broken, ca]
+    translator.update(ObjectChange(key_of(each), each) for each in items)
+    assert fields_of(translator) == {"s": "stringData[tls.key]", "ca": "stringData[ca.crt]"}
+    moved = [secret("s", tls_crt=plain["tls.crt"], tls_key="x"), secret("ca", ca_crt=bundle)]
+    translator.update(ObjectChange(key_of(each), each) for each in moved)
+    assert fields_of(translator) == {"s": "data[tls.key]", "ca": "data[ca.crt]"}
+
+
+def fields_of(translator: Translator) -> dict[str, str]:
+    """Where something is wrong with Secrets."""
+    found = translator.diagnostics
+    return {each.object.name: each.field for each in found if each.object.kind == "Secret"}
+
+
 # -- redirects
 
 
