@@ -71,8 +71,8 @@ async def instance(
         **variables,
     }
     with tempfile.TemporaryDirectory() as folder:
-        overlay(
-            Path(folder),
+        inner = overlay(
+            Path(folder, "inner"),
             namespace=namespace,
             prefix=f"{name}-",
             patches=[
@@ -83,7 +83,7 @@ async def instance(
         # The prefix reaches the class, too; it is renamed on top of that.
         outer = overlay(
             Path(folder, "outer"),
-            resources=[Path(folder)],
+            resources=[inner],
             patches=[ingress_class_patch(own_class, own_controller)],
         )
         try:

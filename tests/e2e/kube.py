@@ -125,6 +125,15 @@ class Kube:
     ) -> None:
         await self._session.close()
 
+    async def answers(self, server: str) -> bool:
+        """Whether the API server is ready at another of its addresses."""
+        limits = aiohttp.ClientTimeout(total=1)
+        try:
+            async with self._session.get(f"{server}/readyz", timeout=limits) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
     async def text(self, path: str) -> str:
         """What a path answers, as it is."""
         async with self._session.get(self._access.server + path) as answer:

@@ -15,6 +15,8 @@ from tests.harness.waiting import PATIENCE
 
 TROUBLE = (OSError, AssertionError, TimeoutError, Malformed)
 """What a request without a complete, well-formed answer ends in; ssl.SSLError is an OSError."""
+IN_A_ROW = 6
+"""New connections are spread over replicas: so many good answers in a row mean that all agree."""
 
 
 class Answer(NamedTuple):
@@ -80,19 +82,21 @@ class Edge:
         tls: bool = False,
         within: float = PATIENCE,
     ) -> tuple[Answer, float]:
-        """Ask until the answer is as wanted; gives it and the seconds that it took."""
+        """Ask until the answer is as wanted, by all replicas; gives it and the seconds it took."""
         start = time.perf_counter()
         last: object = "nothing"
+        row = 0
         while time.perf_counter() - start < within:
             try:
                 answer = await self.get(host, target, tls=tls)
-            except TROUBLE as error:
-                last = repr(error)
-            else:
-                if holds(answer):
-                    return answer, time.perf_counter() - start
+                good = holds(answer)
                 last = f"{answer.status} {bytes(answer.reply.body)[:200]!r}"
-            await asyncio.sleep(0.01)
+            except TROUBLE as error:
+                good, last = False, repr(error)
+            row = row + 1 if good else 0
+            if row == IN_A_ROW:
+                return answer, time.perf_counter() - start
+            await asyncio.sleep(0 if good else 0.01)
         raise AssertionError(f"not within {within} s: {what or f'{host}{target}'}; last: {last}")
 
     async def until_served(
@@ -135,14 +139,20 @@ class Edge:
         with contextlib.closing(connection):
             return connection.tls.getpeercert(binary_form=True) or b""
 
+    async def certificates(self, server_name: str, count: int = 16) -> set[bytes]:
+        """All certificates (DER) that replicas answer with: each has a default one of its own."""
+        return {await self.certificate(server_name) for _ in range(count)}
+
     async def until_certificate(self, server_name: str, wanted: bytes, within: float = 10) -> float:
         """Shake hands until this certificate (DER) is shown; gives the seconds that it took."""
         start = time.perf_counter()
+        row = 0
         while time.perf_counter() - start < within:
             with contextlib.suppress(*TROUBLE):
-                if await self.certificate(server_name) == wanted:
+                row = row + 1 if await self.certificate(server_name) == wanted else 0
+                if row == IN_A_ROW:
                     return time.perf_counter() - start
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0 if row else 0.01)
         raise AssertionError(f"not within {within} s: the new certificate for {server_name}")
 
 
