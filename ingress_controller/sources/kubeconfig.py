@@ -17,32 +17,55 @@ from ingress_controller.sources.credentials import Login, Settings, config_modul
 from ingress_controller.sources.errors import AccessError
 
 LOAD_SECONDS = 30.0
-"""Deadline for an exec plugin or a token refresh."""
+"""Deadline for an exec plugin or a token refresh: people may have to confirm it."""
 MAX_BYTES = 4 * 1024 * 1024
 """Of one file; 1,000 contexts with their certificates need about 3 MiB."""
 
 EXIT_STATUS = re.compile(r"exec: process returned (-?[0-9]+)")
-MISSING_KEY = re.compile(r"Expected key (\S+) in ")
+MISSING_KEY = re.compile(r"(?:Expected key |missing key ')(\w+)")
+MISSING_FILE = "File does not exists: "
 
 
 class Kubeconfig:
     """One context of a kubeconfig, or of several that are merged as kubectl merges them."""
 
     def __init__(self, paths: str, context: str | None) -> None:
+        """``paths`` are joined by colons; ``context`` replaces the file's current one."""
         self._paths = paths
         self._context = context
+        self._command = ""
         self._loader: Any = None
         self._login: Login | None = None
-        self._command = ""
+        self._loading: asyncio.Task[Login] | None = None
 
     async def load(self, *, anew: bool) -> Login:
         """Token files are read again; an exec plugin runs again shortly before its answer
-        expires. ``anew`` reads the file itself again and runs the plugin in any case.
+        expires. ``anew`` reads the kubeconfig itself again, and runs the plugin in any case.
 
         Raises:
             AccessError: the file, its context or its credentials cannot be used.
         """
-        if anew or self._loader is None:
+        if self._loading is None:
+            task = asyncio.get_running_loop().create_task(self._load(anew=anew), name="kubeconfig")
+            task.add_done_callback(self._loaded)
+            self._loading = task
+        # Cancelling would leave a plugin running that nobody waits for. As it is, there is one at
+        # most, and whoever comes later waits for its answer.
+        loading = self._loading
+        await asyncio.wait([loading], timeout=LOAD_SECONDS)
+        if not loading.done():
+            plugin = f" from the exec plugin {self._command}" if self._command else ""
+            raise AccessError(self._sentence(f"no credentials within {LOAD_SECONDS:g} s{plugin}"))
+        return loading.result()
+
+    def _loaded(self, task: asyncio.Task[Login]) -> None:
+        self._loading = None
+        if not task.cancelled():
+            task.exception()  # told to whoever waits; nobody may be left
+
+    async def _load(self, *, anew: bool) -> Login:
+        anew = anew or self._loader is None
+        if anew:
             self._check()
         elif (
             self._login is not None
@@ -52,55 +75,53 @@ class Kubeconfig:
             return self._login  # valid until the server says otherwise, as for client-go
         settings = Settings()
         try:
-            async with asyncio.timeout(LOAD_SECONDS):
-                await self._load_into(settings, anew=anew)
-        except TimeoutError:
-            raise AccessError(
-                self._sentence(f"no credentials within {LOAD_SECONDS:g} s{self._plugin}")
-            ) from None
+            if anew:
+                self._loader = await config_module("kube_config").load_kube_config(
+                    config_file=self._paths, context=self._context, client_configuration=settings
+                )
+            else:
+                await self._loader.load_and_set(settings)
         except Exception as error:  # the library lets KeyError, AssertionError and others through
             raise AccessError(self._sentence(self._reason(error))) from None
-        self._login = self._checked(settings.login())
-        return self._login
-
-    async def _load_into(self, settings: Settings, *, anew: bool) -> None:
-        if anew or self._loader is None:
-            self._loader = await config_module("kube_config").load_kube_config(
-                config_file=self._paths, context=self._context, client_configuration=settings
-            )
-        else:
-            await self._loader.load_and_set(settings)
+        login = settings.login()
+        if self._command and login.authorization is None and login.cert_file is None:
+            reason = f"the exec plugin {self._command} gives neither a token nor a certificate"
+            raise AccessError(self._sentence(reason))
+        self._login = login
+        return login
 
     def _check(self) -> None:
         """What the library would pass over in silence, or complain about with secrets."""
-        contexts: dict[str, Any] = {}
-        users: dict[str, Any] = {}
+        found: dict[str, dict[str, Any]] = {"contexts": {}, "clusters": {}, "users": {}}
         current = None
         for path in self._existing():
             document = _read(path)
-            contexts = _by_name(path, document, "contexts", "context") | contexts
-            users = _by_name(path, document, "users", "user") | users
-            _by_name(path, document, "clusters", "cluster")
-            current = document.get("current-context") or current
+            for key, known in found.items():
+                found[key] = _by_name(path, document, key) | known
+            current = current or document.get("current-context")
         name = self._context or current
-        known = ", ".join(sorted(contexts)) or "none"
+        names = ", ".join(sorted(found["contexts"])) or "none"
         if not name:
             raise AccessError(
                 f"kubeconfig {self._paths} names no current context: give --context one of its "
-                f"contexts ({known})"
+                f"contexts ({names})"
             )
-        if name not in contexts:
+        if name not in found["contexts"]:
             raise AccessError(
                 f"kubeconfig {self._paths} has no context {name!r}: give --context one of those "
-                f"that it has ({known})"
+                f"that it has ({names})"
             )
-        user = contexts[name].get("user")
-        if user and user not in users:
-            raise AccessError(
-                self._sentence(f"its context {name} names the user {user}, who is not in it")
-            )
-        plugin = users.get(user, {}).get("exec")
-        self._command = str(plugin.get("command", "")) if isinstance(plugin, dict) else ""
+        context = found["contexts"][name]
+        user, cluster = str(context.get("user") or ""), str(context.get("cluster") or "")
+        for key, wanted in (("users", user), ("clusters", cluster)):
+            if wanted and wanted not in found[key]:
+                reason = f"its context {name} names {wanted}, which is not among its {key}"
+                raise AccessError(self._sentence(reason))
+        self._check_cluster(found["clusters"].get(cluster, {}))
+        plugin = found["users"].get(user, {}).get("exec") or {}
+        if not isinstance(plugin, dict):
+            raise AccessError(self._sentence(f"the exec entry of its user {user} is no mapping"))
+        self._command = str(plugin.get("command", ""))
 
     def _existing(self) -> list[str]:
         paths = [os.path.expanduser(path) for path in self._paths.split(os.pathsep) if path]
@@ -112,29 +133,23 @@ class Kubeconfig:
             )
         return existing
 
-    def _checked(self, login: Login) -> Login:
+    def _check_cluster(self, cluster: Mapping[str, Any]) -> None:
         try:
-            url = urlsplit(login.server)
+            url = urlsplit(str(cluster.get("server") or ""))
             usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-            hides = url.username is not None or bool(url.query)
+            proxy = urlsplit(str(cluster.get("proxy-url") or "http://none")).scheme
         except ValueError:
-            usable, hides = False, False
+            raise AccessError(self._sentence("a URL of its cluster is not well-formed")) from None
         if not usable:
             raise AccessError(self._sentence("its cluster has no server with an http or https URL"))
-        if hides:
-            raise AccessError(
-                self._sentence("the server's URL holds credentials; put them into the user entry")
-            )
-        if login.proxy is not None and urlsplit(login.proxy).scheme not in ("http", "https"):
+        if url.username is not None or url.query:
+            reason = "the server's URL holds credentials; put them into the user entry"
+            raise AccessError(self._sentence(reason))
+        if proxy not in ("http", "https"):
             raise AccessError(self._sentence("proxy-url must begin with http:// or https://"))
-        return login
 
     def _sentence(self, reason: str) -> str:
         return f"kubeconfig {self._paths} cannot be used: {reason}"
-
-    @property
-    def _plugin(self) -> str:
-        return f" from the exec plugin {self._command}" if self._command else ""
 
     def _reason(self, error: Exception) -> str:
         """Why the library gave up, without a word that could come from the file's secrets."""
@@ -144,18 +159,18 @@ class Kubeconfig:
                 f"the exec plugin {self._command} ended with status {ended[1]}; run it by hand to "
                 "see why"
             )
+        if (missing := MISSING_KEY.search(text)) is not None and "response" not in text:
+            return f"the key {missing[1]} is missing"
         if text.startswith("exec: "):
             return (
                 f"the exec plugin {self._command} does not answer with an ExecCredential of the "
                 "apiVersion that the file says"
             )
-        if (missing := MISSING_KEY.search(text)) is not None:
-            return f"the key {missing[1]} is missing"
-        if text.startswith("File does not exists: "):
-            return f"there is no file {text.removeprefix('File does not exists: ')}"
+        if text.startswith(MISSING_FILE):
+            return f"there is no file {text.removeprefix(MISSING_FILE)}"
         if isinstance(error, OSError):
             return f"{error.filename or self._command}: {error.strerror}"
-        return f"its credentials{self._plugin} are not in the form that kubectl documents"
+        return "the credentials of its user are not in the form that kubectl documents"
 
 
 def _read(path: str) -> Mapping[str, Any]:
@@ -168,7 +183,7 @@ def _read(path: str) -> Mapping[str, Any]:
         raise AccessError(f"kubeconfig {path} has more than {MAX_BYTES} bytes: is it another file?")
     try:
         document = yaml.safe_load(content)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""
         raise AccessError(f"kubeconfig {path} is not YAML{where}") from None
@@ -177,8 +192,9 @@ def _read(path: str) -> Mapping[str, Any]:
     return document
 
 
-def _by_name(path: str, document: Mapping[str, Any], key: str, inner: str) -> dict[str, Any]:
+def _by_name(path: str, document: Mapping[str, Any], key: str) -> dict[str, Any]:
     """The entries of one list of a kubeconfig; the first of a name counts."""
+    inner = key.removesuffix("s")
     entries = document.get(key) or []
     found: dict[str, Any] = {}
     usable = isinstance(entries, list)
