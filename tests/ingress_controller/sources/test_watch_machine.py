@@ -516,7 +516,8 @@ class Walk(RuleBasedStateMachine):
         if not self.machine.heard(self.server.named(version), self.now):
             self.failed(Trouble.DISORDER)
             return
-        self.cursor = version
+        assert self.cursor is not None
+        self.cursor = max(self.cursor, version)
         self.last = (version, item, present)
         if present:
             self.mirror.put(item)
