@@ -7,6 +7,7 @@ hangs or fails.
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Callable
@@ -113,8 +114,8 @@ class Elector:
         self._identity = identity
         self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{lease.namespace}/leases"
         self._listeners: list[Listener] = []
-        self._told = False
-        """What listeners were told last."""
+        self._told_until = -math.inf
+        """When the term ends of which listeners were told."""
         self._timer: asyncio.TimerHandle | None = None
         self._hurry = asyncio.Event()
         self._failures = 0
@@ -139,7 +140,7 @@ class Elector:
     def subscribe(self, listener: Listener) -> None:
         """Calls the listener whenever leading begins or ends; at once if it has begun."""
         self._listeners.append(listener)
-        if self._told:
+        if self._told_until > -math.inf:
             listener(True)
 
     def hurry(self) -> None:
@@ -153,7 +154,8 @@ class Elector:
             while True:
                 delay = await self._round()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hurry.wait(), delay)
+                    async with asyncio.timeout(delay):
+                        await self._hurry.wait()
                 self._hurry.clear()
         finally:
             await self._release()
@@ -247,21 +249,25 @@ class Elector:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        left = self._candidate.leads_until - time.monotonic()
-        if left > 0:
-            self._timer = asyncio.get_running_loop().call_later(left, self._look)
-        if (left > 0) == self._told:
-            return
-        self._told = left > 0
-        if self._told:
-            self._terms += 1
-            self._log.info(
-                "this process leads: it writes status and Events", identity=self._identity
-            )
-        else:
+        now, until = time.monotonic(), self._candidate.leads_until
+        told, self._told_until = self._told_until, until if now < until else -math.inf
+        # A renewal that came too late ended one term and began another, even if nobody noticed.
+        ended = told > -math.inf and now >= min(told, until)
+        if ended:
             self._log.warning("this process does not lead any more", identity=self._identity)
+            self._tell(leading=False)
+        if now < until:
+            self._timer = asyncio.get_running_loop().call_later(until - now, self._look)
+            if ended or told == -math.inf:
+                self._terms += 1
+                self._log.info(
+                    "this process leads: it writes status and Events", identity=self._identity
+                )
+                self._tell(leading=True)
+
+    def _tell(self, *, leading: bool) -> None:
         for listener in self._listeners:
-            listener(self._told)
+            listener(leading)
 
     def _succeeded(self) -> None:
         self._failures = 0
@@ -278,7 +284,6 @@ class Elector:
         if complaint != self._complaint:
             self._complaint = complaint
             self._log.warning(complaint)
-
 
     def _count_failure(self) -> None:
         self._counted_failures += 1

@@ -172,6 +172,16 @@ async def test_without_renewal_leading_ends_at_the_deadline(
     assert "cannot ask for the Lease" in a.log.getvalue()
 
 
+async def test_a_process_that_stood_still_notices_that_its_time_is_over(members: Members) -> None:
+    a = await members.join("a")
+    await until(lambda: a.leads, "a leads")
+    time.sleep(TIMING.renew_deadline + 0.1)  # noqa: ASYNC251 # the whole process stands still
+    assert not a.leads
+    await until(lambda: a.leads, "nobody took the Lease meanwhile")
+    await until(lambda: a.told == [True, False, True], "listeners hear of both")
+    assert a.elector.counts.terms == 2
+
+
 async def test_leading_survives_failures_shorter_than_the_deadline(members: Members) -> None:
     a = await members.join("a")
     await until(lambda: a.leads, "a leads")
