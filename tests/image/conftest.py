@@ -1,4 +1,8 @@
-"""The image, made once for all tests of a run."""
+"""The image, made once for all tests of a run.
+
+IMAGE_TEST_PYTHON and IMAGE_TEST_SYSTEM name other stand-ins for the base image than the Python that
+runs the tests, and this machine: a prefix, and the root folder of a system.
+"""
 
 import fcntl
 import os
@@ -14,6 +18,13 @@ from tests.image.container import Base, Image, build
 ROOT = Path(__file__).parents[2]
 
 
+def base() -> Base:
+    return Base(
+        Path(os.environ.get("IMAGE_TEST_PYTHON", sys.base_prefix)),
+        Path(os.environ.get("IMAGE_TEST_SYSTEM", "/")),
+    )
+
+
 def missing() -> str:
     """Why the image cannot be made here; empty when it can."""
     if os.geteuid() != 0:
@@ -21,7 +32,7 @@ def missing() -> str:
     absent = [name for name in ("unshare", "setpriv", "chroot") if shutil.which(name) is None]
     if absent:
         return f"there is no {', '.join(absent)}"
-    prefix = Path(sys.base_prefix)
+    prefix = base().python
     if prefix == Path("/usr") or not any(prefix.glob("lib/python3*/site-packages/pip")):
         return (
             f"the Python in {prefix} cannot stand in for a base image: it brings no pip of its own"
@@ -44,7 +55,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
         if not described.exists():
             work = shared / "image"
             shutil.rmtree(work, ignore_errors=True)  # half of one: another test failed over it
-            made = build(ROOT, Base(Path(sys.base_prefix)), work)
+            made = build(ROOT, base(), work)
             described.write_bytes(msgspec.json.encode(made, enc_hook=str))
     return msgspec.json.decode(
         described.read_bytes(), type=Image, dec_hook=lambda kind, text: kind(text)
