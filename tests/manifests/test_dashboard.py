@@ -78,6 +78,8 @@ def labels_of(expr: Any, *, rated: bool = False) -> Labels | None:
             return inner - {"le"}
         case promql.Call() if expr.func.name == "time":
             return None
+        case promql.Call() if expr.func.name == "vector":
+            return frozenset()
         case promql.AggregateExpr():
             inner = labels_of(expr.expr)
             assert inner is not None
