@@ -40,6 +40,8 @@ DRAIN_ACCEPT, DRAIN_SECONDS = 2.0, 20.0
 """An edge that is replaced accepts for so long, and then finishes what runs for so long."""
 END_SECONDS: Final = 60.0
 """After its run time, locust may take so long to end and write its reports."""
+RULE_SECONDS: Final = 2.0
+"""A changed file is served within a second; a laptop that is busy gets another one."""
 SAMPLE_SECONDS: Final = 0.25
 
 
@@ -154,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--locust", type=Path, default=LOCUST, help="locust's program")
     options, more = parser.parse_known_args(arguments)
     options.results.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ends all, as Ctrl-C
     try:
         with (
             tempfile.TemporaryDirectory(prefix="python-ingress-load-") as made,
@@ -186,6 +189,7 @@ def _run(
         command += ["--users", str(options.users), "--spawn-rate", str(options.users)]
         command += ["--run-time", f"{options.run_time}s", "--https-address", https]
         command += ["--ca", str(files.authority), "--edge-file", str(addresses)]
+        command += ["--rule-deadline", str(RULE_SECONDS)]
         command += ["--rules-folder", str(rules), "--rolling-every", str(options.rolling_every)]
         command += ["--rolling-command", f"{shutil.which('kill')} -USR1 {os.getpid()}"]
         command += ["--csv", str(options.results / "load")]

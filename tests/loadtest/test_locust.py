@@ -1,5 +1,6 @@
 """locust against the real demo: every scenario asks, and nothing fails."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.harness.locust import LOCUST, ROOT, Ended, needs_locust, run
+from tests.harness.locust import LOCUST, ROOT, Ended, needs_locust, rows, run
 from tests.harness.program import Program
 from tests.processes.test_demo import authority_file
 
@@ -93,14 +94,14 @@ def test_uploads_arrive_whole_in_all_sizes(demo: Demo, tmp_path: Path) -> None:
 def test_websockets_echo_in_clear_and_over_tls(demo: Demo, tmp_path: Path) -> None:
     ended = good(demo.run(tmp_path, "--tags", "websocket", seconds=4, users=6))
     for scheme in ("ws", "wss"):
-        rows = {
+        found = {
             row.name.partition(" ")[2]: row.requests
             for row in ended.rows
             if row.name.startswith(f"{scheme}:")
         }
-        assert rows["(handshake)"] >= 1
-        assert rows["(echo)"] >= 15
-        assert rows["(close)"] >= 1
+        assert found["(handshake)"] >= 1
+        assert found["(echo)"] >= 15
+        assert found["(close)"] >= 1
 
 
 def test_slow_clients_are_served_and_those_that_stop_are_ended(demo: Demo, tmp_path: Path) -> None:
@@ -120,11 +121,11 @@ def test_rules_change_and_every_answer_is_by_the_rule_of_its_moment(
 ) -> None:
     flags = ("--tags", "rules", "--rules-folder", str(demo.rules), "--rule-users", "3")
     ended = good(demo.run(tmp_path, *flags, seconds=7, users=3))
-    rows = {row.name: row.requests for row in ended.rows}
-    assert rows["change written"] >= 9
-    assert rows["served after it was made"] >= 3
-    assert rows["served after it was changed"] >= 3
-    assert rows["a host whose rule changes"] > 100
+    found = {row.name: row.requests for row in ended.rows}
+    assert found["change written"] >= 9
+    assert found["served after it was made"] >= 3
+    assert found["served after it was changed"] >= 3
+    assert found["a host whose rule changes"] > 100
     assert list(demo.rules.iterdir()) == [], "rules of an ended run were left"
 
 
@@ -194,33 +195,51 @@ def test_flags_that_do_not_fit_are_told_in_a_sentence(
     assert said in ended.output
 
 
-def test_one_command_runs_every_scenario_beside_an_edge_that_is_replaced(tmp_path: Path) -> None:
-    """`make load`: also the replacement of the edge, which nobody may notice."""
-    mark = f"LOADTEST_RUN={tmp_path}"
+def laptop(folder: Path, *flags: str) -> "subprocess.Popen[str]":
+    """Starts `make load`'s command; what it starts inherits a variable that names the folder."""
     command = [sys.executable, "-m", "loadtest.laptop", "--locust", str(LOCUST)]
-    command += ["--results", str(tmp_path), "--run-time", "14", "--rolling-every", "4"]
-    done = subprocess.run(
-        command,
+    return subprocess.Popen(
+        [*command, "--results", str(folder), *flags],
         cwd=ROOT,
-        env={**os.environ, "LOADTEST_RUN": str(tmp_path)},
-        capture_output=True,
+        env={**os.environ, "LOADTEST_RUN": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=100,
-        check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "PASSED" in done.stdout
-    assert "edge: " in done.stdout
+
+
+def left_by(folder: Path) -> list[int]:
+    """Processes of such a run that still live."""
+    mark = f"LOADTEST_RUN={folder}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
+def test_one_command_runs_every_scenario_beside_an_edge_that_is_replaced(tmp_path: Path) -> None:
+    with laptop(tmp_path, "--run-time", "14", "--rolling-every", "4") as process:
+        output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
+    assert "PASSED" in output
+    assert "edge: " in output
     assert (tmp_path / "report.html").exists()
     assert (tmp_path / "edge-3.log").exists(), "two replacements make three edges"
-    kinds = {line.split(",")[0] for line in (tmp_path / "load_stats.csv").read_text().splitlines()}
-    assert {"GET", "POST", "WS", "SLOW", "RULE", "ROLL"} <= kinds
-    assert [pid for pid in Path("/proc").iterdir() if _inherited(pid, mark)] == []
+    kinds = {row.kind for row in rows(tmp_path / "load_stats.csv")}
+    assert kinds == {"GET", "POST", "WS", "SLOW", "RULE", "ROLL"}
+    assert left_by(tmp_path) == []
 
 
-def _inherited(process: Path, variable: str) -> bool:
-    """Whether a process was started with this variable."""
-    try:
-        return variable.encode() in (process / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_ended_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    with laptop(tmp_path, "--run-time", "60") as process:
+        assert process.stdout is not None
+        while "All users spawned" not in (line := process.stdout.readline()):
+            assert line, "it ended before"
+        assert len(left_by(tmp_path)) > 8
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert left_by(tmp_path) == []
