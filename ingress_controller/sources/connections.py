@@ -128,7 +128,7 @@ def why(error: Exception, limits: aiohttp.ClientTimeout) -> str:
 
 def _session(context: ssl.SSLContext | None, connections: int) -> aiohttp.ClientSession:
     version = importlib.metadata.version("python-ingress")
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=connections,
             ssl=context if context is not None else True,
@@ -145,6 +145,10 @@ def _session(context: ssl.SSLContext | None, connections: int) -> aiohttp.Client
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,  # traffic to the API server takes no proxy that nobody asked for
     )
+    # It would send a GET or PUT twice that got no answer. Reflectors decide themselves when an API
+    # server that is away is asked again, for all together.
+    session._retry_connection = False  # there is no public way
+    return session
 
 
 def _watched_socket(

@@ -232,6 +232,25 @@ async def test_what_is_no_answer_becomes_an_error(
             await lines(api)
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_a_request_that_got_no_answer_is_not_sent_again(method: str) -> None:
+    """Who asks decides when to ask again: an API server that is away must not be asked twice."""
+    asked = []
+
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.transport.abort()
+
+    async with serving(end) as port, connected(f"http://127.0.0.1:{port}") as api:
+        with pytest.raises(UnavailableError):
+            await api.request(method, SECRETS)
+        assert len(asked) == 1
+        if method == "GET":
+            with pytest.raises(UnavailableError):
+                await lines(api)
+            assert len(asked) == 2
+
+
 async def test_a_refused_connection_says_so() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
