@@ -4,9 +4,10 @@ The store answers two questions: does this change matter (an equal object change
 which slices belong to a Service.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from ingress_controller.index import Index
 from ingress_controller.objects.config import ConfigMap, Secret
 from ingress_controller.objects.decode import KubernetesObject
 from ingress_controller.objects.ingress import Ingress, IngressClass
@@ -41,12 +42,12 @@ class Store:
 
     __slots__ = (
         "_kinds",
+        "_namespaces_of_service",
         "_slices_of",
         "classes",
         "config_maps",
         "endpoints",
         "ingresses",
-        "namespaces_of_service",
         "secrets",
         "services",
         "slices",
@@ -60,9 +61,8 @@ class Store:
         self.endpoints: dict[Name, Endpoints] = {}
         self.secrets: dict[Name, Secret] = {}
         self.config_maps: dict[Name, ConfigMap] = {}
-        self.namespaces_of_service: dict[str, set[str]] = {}
-        """Where a Service of this name exists: for advice when one is missing elsewhere."""
-        self._slices_of: dict[Name, set[Name]] = {}
+        self._namespaces_of_service: Index[str, str] = Index()
+        self._slices_of: Index[Name, Name] = Index()
         self._kinds: Mapping[str, dict[Name, KubernetesObject]] = {
             "Ingress": self.ingresses,  # type: ignore[dict-item]  # one kind a dictionary
             "IngressClass": self.classes,  # type: ignore[dict-item]  # the same
@@ -94,7 +94,10 @@ class Store:
         if isinstance(item or before, EndpointSlice):
             self._index_slice(name, before, item)
         elif key.kind == "Service":
-            self._index_service(name, present=item is not None)
+            if item is None:
+                self._namespaces_of_service.discard(name.name, name.namespace)
+            else:
+                self._namespaces_of_service.add(name.name, name.namespace)
         return before, True
 
     def apply_all(
@@ -119,8 +122,12 @@ class Store:
 
     def slices_of(self, service: Name) -> Iterator[tuple[Name, EndpointSlice]]:
         """The slices of a Service, in no particular order."""
-        for name in self._slices_of.get(service, ()):
+        for name in self._slices_of.of(service):
             yield name, self.slices[name]
+
+    def namespaces_of_service(self, name: str) -> Collection[str]:
+        """Where a Service of this name exists: for advice when one is missing elsewhere."""
+        return self._namespaces_of_service.of(name)
 
     def objects(self) -> Iterable[ObjectChange]:
         """Everything, as changes that would fill an empty store."""
@@ -132,23 +139,9 @@ class Store:
         self, name: Name, before: KubernetesObject | None, item: KubernetesObject | None
     ) -> None:
         if isinstance(before, EndpointSlice):
-            service = service_of(before)
-            slices = self._slices_of.get(service)
-            if slices is not None:
-                slices.discard(name)
-                if not slices:
-                    del self._slices_of[service]
+            self._slices_of.discard(service_of(before), name)
         if isinstance(item, EndpointSlice):
-            self._slices_of.setdefault(service_of(item), set()).add(name)
-
-    def _index_service(self, name: Name, *, present: bool) -> None:
-        namespaces = self.namespaces_of_service.setdefault(name.name, set())
-        if present:
-            namespaces.add(name.namespace)
-        else:
-            namespaces.discard(name.namespace)
-            if not namespaces:
-                del self.namespaces_of_service[name.name]
+            self._slices_of.add(service_of(item), name)
 
 
 def service_of(item: EndpointSlice) -> Name:

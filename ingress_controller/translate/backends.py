@@ -5,10 +5,11 @@ before is reported on, so that a label on a Service costs its routes nothing.
 """
 
 from collections.abc import Collection, Iterable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
+from ingress_controller.index import Index
 from ingress_controller.objects.service import ServicePort
 from ingress_controller.store import Name, Store
 from ingress_controller.translate.addresses import Guard
@@ -19,9 +20,6 @@ from ingress_controller.translate.services import Resolution, resolve
 from router.model.upstreams import Upstream, UpstreamKey
 from tls.certificate import CertificatePair
 from tls.policy import Authorities
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
@@ -72,16 +70,16 @@ class Backends:
         self._guard = guard
         self._options = options
         self._resolutions: dict[BackendReference, Resolution] = {}
-        self._users: dict[BackendReference, set[Name]] = {}
-        self._of_service: dict[Name, set[BackendReference]] = {}
-        self._of_secret: dict[Name, set[BackendReference]] = {}
-        self._of_upstream: dict[UpstreamKey, set[BackendReference]] = {}
-        self._namesakes: dict[str, set[Name]] = {}
+        self._users: Index[BackendReference, Name] = Index()
+        self._of_service: Index[Name, BackendReference] = Index()
+        self._of_secret: Index[Name, BackendReference] = Index()
+        self._of_upstream: Index[UpstreamKey, BackendReference] = Index()
+        self._namesakes: Index[str, Name] = Index()
         """Services that are referred to, by their name alone."""
         self._asked: set[BackendReference] = set()
         """References to resolve (anew)."""
         self.targets: dict[UpstreamKey, Target] = {}
-        self.targets_of: dict[Name, set[UpstreamKey]] = {}
+        self.targets_of: Index[Name, UpstreamKey] = Index()
 
     def resolution(self, reference: BackendReference) -> Resolution:
         """Where a reference leads, as of the last `settle`."""
@@ -89,41 +87,38 @@ class Backends:
 
     def users_of(self, service: Name) -> set[Name]:
         """The Ingresses that refer to a Service."""
-        references = self._of_service.get(service, ())
-        return {name for reference in references for name in self._users[reference]}
+        references = self._of_service.of(service)
+        return {name for reference in references for name in self._users.of(reference)}
 
     def refer(
         self, ingress: Name, before: Iterable[BackendReference], after: Iterable[BackendReference]
     ) -> None:
         """An Ingress referred to ``before`` and now refers to ``after``."""
         for reference in before:
-            self._users[reference].discard(ingress)
+            self._users.discard(reference, ingress)
             self._asked.add(reference)
         for reference in after:
-            users = self._users.get(reference)
-            if users is None:
-                self._users[reference] = {ingress}
+            if reference not in self._users:
                 service = Name(reference.namespace, reference.service)
-                self._of_service.setdefault(service, set()).add(reference)
-                self._namesakes.setdefault(reference.service, set()).add(service)
+                self._of_service.add(service, reference)
+                self._namesakes.add(reference.service, service)
                 if reference.wish.secret:
                     secret = Name(reference.namespace, reference.wish.secret)
-                    self._of_secret.setdefault(secret, set()).add(reference)
+                    self._of_secret.add(secret, reference)
                 self._asked.add(reference)
-            else:
-                users.add(ingress)
+            self._users.add(reference, ingress)
 
     def service_changed(self, service: Name, *, came_or_went: bool) -> None:
         """A Service is different; when it came or went, advice elsewhere may be."""
-        self._asked.update(self._of_service.get(service, ()))
+        self._asked.update(self._of_service.of(service))
         if came_or_went:
-            for namesake in self._namesakes.get(service.name, ()):
+            for namesake in self._namesakes.of(service.name):
                 if namesake not in self._store.services:
-                    self._asked.update(self._of_service[namesake])
+                    self._asked.update(self._of_service.of(namesake))
 
     def secret_changed(self, secret: Name) -> None:
         """A Secret is new, different or gone."""
-        self._asked.update(self._of_secret.get(secret, ()))
+        self._asked.update(self._of_secret.of(secret))
 
     def settle(self) -> BackendChanges:
         """Resolves what was asked about; answers what leads elsewhere than before."""
@@ -135,16 +130,16 @@ class Backends:
             if before == after:
                 continue
             if before is not None and before.upstream is not None:
-                self._of_upstream[before.upstream.key].discard(reference)
+                self._of_upstream.discard(before.upstream.key, reference)
                 touched.add(before.upstream.key)
             if after is None:
-                del self._resolutions[reference]
+                self._resolutions.pop(reference, None)
                 continue
             self._resolutions[reference] = after
             if after.upstream is not None:
-                self._of_upstream.setdefault(after.upstream.key, set()).add(reference)
+                self._of_upstream.add(after.upstream.key, reference)
                 touched.add(after.upstream.key)
-            changes.ingresses.update(self._users[reference])
+            changes.ingresses.update(self._users.of(reference))
         self._asked.clear()
         for key in touched:
             self._retarget(key, changes)
@@ -153,24 +148,23 @@ class Backends:
     def _resolve(self, reference: BackendReference) -> Resolution | None:
         """Where a reference leads now; None when nobody refers any more."""
         service = Name(reference.namespace, reference.service)
-        if not self._users[reference]:
-            del self._users[reference]
-            _forget(self._of_service, service, reference)
+        if reference not in self._users:
+            self._of_service.discard(service, reference)
             if service not in self._of_service:
-                _forget(self._namesakes, service.name, service)
+                self._namesakes.discard(service.name, service)
             if reference.wish.secret:
                 secret = Name(reference.namespace, reference.wish.secret)
-                _forget(self._of_secret, secret, reference)
+                self._of_secret.discard(secret, reference)
             return None
         found = self._store.services.get(service)
         elsewhere: Collection[str] = ()
         if found is None:
-            elsewhere = self._store.namespaces_of_service.get(service.name, ())
+            elsewhere = self._store.namespaces_of_service(service.name)
         return resolve(reference, found, elsewhere, self._secrets, self._guard, self._options)
 
     def _retarget(self, key: UpstreamKey, changes: BackendChanges) -> None:
         before = self.targets.get(key)
-        references = self._of_upstream[key]
+        references = self._of_upstream.of(key)
         if references:
             # All of them resolve to one port, spoken to in one way: any says which.
             found = self._resolutions[min(references, key=_secret_of)]
@@ -182,17 +176,15 @@ class Backends:
                 return
             self.targets[key] = target
             service = Name(upstream.namespace, upstream.service)
-            self.targets_of.setdefault(service, set()).add(key)
+            self.targets_of.add(service, key)
             if before is None or before.upstream != upstream:
                 changes.upstreams[key] = upstream
         elif before is not None:
-            del self._of_upstream[key]
             del self.targets[key]
             service = Name(before.upstream.namespace, before.upstream.service)
-            _forget(self.targets_of, service, key)
+            self.targets_of.discard(service, key)
             changes.upstreams[key] = None
         else:
-            del self._of_upstream[key]
             return
         changes.services.add(service)
         changes.targets.add(key)
@@ -200,10 +192,3 @@ class Backends:
 
 def _secret_of(reference: BackendReference) -> str:
     return reference.wish.secret
-
-
-def _forget(index: dict[K, set[V]], key: K, value: V) -> None:
-    values = index[key]
-    values.discard(value)
-    if not values:
-        del index[key]

@@ -51,8 +51,8 @@ class EndpointSets:
     ) -> tuple[Diagnostic, ...]:
         """Collects the endpoints of a Service's upstreams anew; puts those that are different
         into ``changed``, and answers everything there is to say about them."""
-        keys = self._backends.targets_of.get(service)
-        if keys is None:
+        keys = self._backends.targets_of.of(service)
+        if not keys:
             return ()
         spec = self._store.services[service].spec
         readings = self._readings(service)

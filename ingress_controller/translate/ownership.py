@@ -18,6 +18,7 @@ is merged then. The age of an Ingress is its creation: one that is deleted and m
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from ingress_controller.index import Index
 from ingress_controller.objects.ingress import Ingress
 from ingress_controller.objects.meta import AgeKey
 from ingress_controller.store import Name, key_of
@@ -65,27 +66,24 @@ class _WildcardOwner(NamedTuple):
     """Namespaces that may claim hosts below, or EVERY_NAMESPACE."""
 
 
-_NOBODY = Judged((), ())
-
-
 class Ownership:
     """All hosts that an Ingress of ours names."""
 
     __slots__ = (
         "_below",
         "_borrowers",
+        "_claimants",
         "_claims",
         "_dirty",
-        "_of_ingress",
         "_options",
         "_wildcards",
     )
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._claims: dict[HostPattern, dict[Name, Claimant]] = {}
-        self._of_ingress: dict[Name, Mapping[HostPattern, Claimant]] = {}
-        self._below: dict[HostPattern, set[HostPattern]] = {}
+        self._claims: dict[Name, Mapping[HostPattern, Claimant]] = {}
+        self._claimants: Index[HostPattern, Name] = Index()
+        self._below: Index[HostPattern, HostPattern] = Index()
         """Wildcard → hosts that are claimed and that it would take."""
         self._wildcards: dict[HostPattern, _WildcardOwner] = {}
         self._borrowers: set[HostPattern] = set()
@@ -94,17 +92,17 @@ class Ownership:
 
     def concern(self, ingress: Name, claims: Mapping[HostPattern, Claimant]) -> None:
         """An Ingress has to do with these hosts now, and with none that it had before."""
-        before = self._of_ingress.get(ingress, {})
+        before = self._claims.get(ingress, {})
         for pattern in before:
             if pattern not in claims:
                 self._withdraw(pattern, ingress)
         for pattern, claimant in claims.items():
             if before.get(pattern) != claimant:
-                self._claim(pattern, claimant)
+                self._claim(pattern, ingress)
         if claims:
-            self._of_ingress[ingress] = claims
+            self._claims[ingress] = claims
         else:
-            self._of_ingress.pop(ingress, None)
+            self._claims.pop(ingress, None)
 
     @property
     def refuses(self) -> bool:
@@ -121,7 +119,7 @@ class Ownership:
                 if after is not None:
                     self._wildcards[pattern] = after
                 if before != after:
-                    dirty |= self._below.get(pattern, set())
+                    dirty.update(self._below.of(pattern))
         for pattern in dirty:
             if self._only_solvers_serve(pattern):
                 self._borrowers.add(pattern)
@@ -165,16 +163,13 @@ class Ownership:
         return Judged(tuple(sorted(known.values(), key=_age)), judged.refused, lender)
 
     def _only_solvers_serve(self, pattern: HostPattern) -> bool:
-        if not pattern or not any(one.solver for one in self._claims.get(pattern, {}).values()):
+        if not pattern or not any(one.solver for one in self._those_who_claim(pattern)):
             return False
         serving = [one for one in self._judged(pattern).admitted if one.has_rules]
         return bool(serving) and all(one.solver for one in serving)
 
     def _judged(self, pattern: HostPattern) -> Judged:
-        claims = self._claims.get(pattern)
-        if claims is None:
-            return _NOBODY
-        claimants = sorted(claims.values(), key=_age)
+        claimants = sorted(self._those_who_claim(pattern), key=_age)
         if not self.refuses:
             return Judged(tuple(claimants), ())
         refused: list[Refused] = []
@@ -206,34 +201,28 @@ class Ownership:
 
     def below(self, wildcard: HostPattern) -> Collection[HostPattern]:
         """The hosts that are claimed below a wildcard."""
-        return self._below.get(wildcard, ())
+        return self._below.of(wildcard)
 
-    def _claim(self, pattern: HostPattern, claimant: Claimant) -> None:
+    def _those_who_claim(self, pattern: HostPattern) -> list[Claimant]:
+        return [self._claims[name][pattern] for name in self._claimants.of(pattern)]
+
+    def _claim(self, pattern: HostPattern, ingress: Name) -> None:
         self._dirty.add(pattern)
-        claims = self._claims.get(pattern)
-        if claims is None:
-            claims = self._claims[pattern] = {}
-            wildcard = wildcard_above(pattern)
-            if wildcard is not None:
-                self._below.setdefault(wildcard, set()).add(pattern)
-        claims[claimant.name] = claimant
+        self._claimants.add(pattern, ingress)
+        wildcard = wildcard_above(pattern)
+        if wildcard is not None:
+            self._below.add(wildcard, pattern)
 
     def _withdraw(self, pattern: HostPattern, ingress: Name) -> None:
         self._dirty.add(pattern)
-        claims = self._claims[pattern]
-        del claims[ingress]
-        if claims:
-            return
-        del self._claims[pattern]
+        self._claimants.discard(pattern, ingress)
         wildcard = wildcard_above(pattern)
-        if wildcard is not None:
-            self._below[wildcard].discard(pattern)
-            if not self._below[wildcard]:
-                del self._below[wildcard]
+        if wildcard is not None and pattern not in self._claimants:
+            self._below.discard(wildcard, pattern)
 
     def _wildcard_owner(self, pattern: HostPattern) -> _WildcardOwner | None:
         """None when no rules are for the wildcard: a certificate for it gives nobody its hosts."""
-        claimants = [one for one in self._claims.get(pattern, {}).values() if one.has_rules]
+        claimants = [one for one in self._those_who_claim(pattern) if one.has_rules]
         if not claimants:
             return None
         owner = min(claimants, key=_age)

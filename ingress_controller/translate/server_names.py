@@ -6,9 +6,10 @@ certificate.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+from ingress_controller.index import Index
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.store import Name
 from ingress_controller.translate.certificates import (
@@ -43,15 +44,16 @@ class ServerNames:
     """All hosts that an Ingress of ours has to do with."""
 
     __slots__ = (
+        "_about",
         "_authorities",
         "_certificates",
         "_decided",
         "_dirty",
-        "_findings",
         "_looking",
         "_options",
         "_ownership",
         "_profile",
+        "_saying",
         "_secrets",
         "_touched",
         "current",
@@ -73,8 +75,10 @@ class ServerNames:
         self._certificates = certificates
         self._authorities = authorities
         self._decided: dict[HostPattern, HostTls] = {}
-        self._looking: dict[ObjectKey, set[HostPattern]] = {}
-        self._findings: dict[ObjectKey, dict[HostFinding, set[HostPattern]]] = {}
+        self._looking: Index[ObjectKey, HostPattern] = Index()
+        self._about: Index[ObjectKey, HostFinding] = Index()
+        self._saying: Index[HostFinding, HostPattern] = Index()
+        """Which hosts a finding is about."""
         self._touched: set[ObjectKey] = set()
         self._dirty: set[HostPattern] = set()
         self.current: dict[HostPattern, ServerName] = {}
@@ -84,7 +88,7 @@ class ServerNames:
 
     def object_changed(self, key: ObjectKey) -> None:
         """A Secret or ConfigMap is new, different or gone."""
-        self._dirty |= self._looking.get(key, set())
+        self._dirty.update(self._looking.of(key))
         if self._options.https and key == self.default_key:
             self._dirty.add("")
 
@@ -153,10 +157,10 @@ class ServerNames:
                 object=finding.object,
                 field=finding.field,
                 message=finding.message,
-                consequence=f"{finding.before}{_hosts(patterns)}{finding.after}",
+                consequence=f"{finding.before}{_hosts(self._saying.of(finding))}{finding.after}",
                 remedy=finding.remedy,
             )
-            for finding, patterns in self._findings.get(key, {}).items()
+            for finding in self._about.of(key)
         ]
         if key == self.default_key:
             found += self._about_default(key)
@@ -204,25 +208,20 @@ class ServerNames:
         """Keeps what looks at what, and what there is to say, up to date."""
         looked, looks = (each.looked_at if each else frozenset() for each in (before, after))
         for key in looked - looks:
-            self._looking[key].discard(pattern)
-            if not self._looking[key]:
-                del self._looking[key]
+            self._looking.discard(key, pattern)
         for key in looks - looked:
-            self._looking.setdefault(key, set()).add(pattern)
+            self._looking.add(key, pattern)
         said, says = (dict.fromkeys(each.findings if each else ()) for each in (before, after))
         for finding in said:
             if finding not in says:
-                about = self._findings[finding.object]
-                about[finding].discard(pattern)
-                if not about[finding]:
-                    del about[finding]
-                    if not about:
-                        del self._findings[finding.object]
+                self._saying.discard(finding, pattern)
+                if finding not in self._saying:
+                    self._about.discard(finding.object, finding)
                 self._touched.add(finding.object)
         for finding in says:
             if finding not in said:
-                about = self._findings.setdefault(finding.object, {})
-                about.setdefault(finding, set()).add(pattern)
+                self._saying.add(finding, pattern)
+                self._about.add(finding.object, finding)
                 self._touched.add(finding.object)
 
     # -- the default entry
@@ -300,7 +299,7 @@ def _is_precise(pattern: HostPattern) -> bool:
     return not pattern.startswith("*.")
 
 
-def _hosts(patterns: set[HostPattern]) -> str:
+def _hosts(patterns: Collection[HostPattern]) -> str:
     """The first few hosts, for a sentence."""
     shown = heapq.nsmallest(MAX_LISTED, patterns)
     more = len(patterns) - len(shown)

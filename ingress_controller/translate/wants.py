@@ -6,6 +6,7 @@ finds the Ingresses whose owners must hear of it.
 
 from collections.abc import Collection, Iterable
 
+from ingress_controller.index import Index
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.store import Name
 from ingress_controller.translate.ingress import IngressReading
@@ -18,7 +19,7 @@ class Wants:
 
     def __init__(self) -> None:
         self._always: frozenset[ObjectKey] = frozenset()
-        self._users: dict[ObjectKey, set[Name]] = {}
+        self._users: Index[ObjectKey, Name] = Index()
         self._current: frozenset[ObjectKey] | None = None
 
     def always(self, keys: Iterable[ObjectKey]) -> None:
@@ -31,18 +32,13 @@ class Wants:
     def replace(self, ingress: Name, before: set[ObjectKey], after: set[ObjectKey]) -> None:
         """An Ingress named ``before`` and now names ``after``."""
         for key in before - after:
-            users = self._users[key]
-            users.discard(ingress)
-            if not users:
-                del self._users[key]
+            self._users.discard(key, ingress)
+            if key not in self._users:
                 self._current = None
         for key in after - before:
-            known = self._users.get(key)
-            if known is None:
-                self._users[key] = {ingress}
+            if key not in self._users:
                 self._current = None
-            else:
-                known.add(ingress)
+            self._users.add(key, ingress)
 
     @property
     def current(self) -> frozenset[ObjectKey]:
@@ -53,7 +49,7 @@ class Wants:
 
     def users(self, key: ObjectKey) -> Collection[Name]:
         """The Ingresses that name an object."""
-        return self._users.get(key, ())
+        return self._users.of(key)
 
 
 def wants_of(namespace: str, reading: IngressReading | None, *, https: bool) -> set[ObjectKey]:

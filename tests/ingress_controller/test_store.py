@@ -54,9 +54,10 @@ def test_namespaces_of_a_service_name_are_known() -> None:
     store = Store()
     put(store, WEB)
     put(store, Service(ObjectMeta("web", "blue")))
-    assert store.namespaces_of_service == {"web": {"shop", "blue"}}
+    assert set(store.namespaces_of_service("web")) == {"shop", "blue"}
     store.apply(ObjectChange(KEY, None))
-    assert store.namespaces_of_service == {"web": {"blue"}}
+    assert set(store.namespaces_of_service("web")) == {"blue"}
+    assert set(store.namespaces_of_service("other")) == set()
 
 
 def test_all_objects_fill_another_store() -> None:
