@@ -90,12 +90,12 @@ class Edge:
             try:
                 answer = await self.get(host, target, tls=tls)
                 good = holds(answer)
+                row = row + 1 if good else 0
+                if row == IN_A_ROW:
+                    return answer, time.perf_counter() - start
                 last = f"{answer.status} {bytes(answer.reply.body)[:200]!r}"
             except TROUBLE as error:
-                good, last = False, repr(error)
-            row = row + 1 if good else 0
-            if row == IN_A_ROW:
-                return answer, time.perf_counter() - start
+                good, row, last = False, 0, repr(error)
             await asyncio.sleep(0 if good else 0.01)
         raise AssertionError(f"not within {within} s: {what or f'{host}{target}'}; last: {last}")
 
