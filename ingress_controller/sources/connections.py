@@ -57,8 +57,9 @@ class Pools:
         self.calls = 0
         """Answers that are waited for or read."""
         self._open: set[aiohttp.ClientResponse] = set()
-        self._requests = _session(context, MAX_REQUESTS)
-        self._streams = _session(context, MAX_STREAMS)
+        agent = f"python-ingress/{importlib.metadata.version('python-ingress')}"
+        self._requests = _session(context, MAX_REQUESTS, agent)
+        self._streams = _session(context, MAX_STREAMS, agent)
 
     @asynccontextmanager
     async def send(self, call: Call, login: Login) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -126,8 +127,7 @@ def why(error: Exception, limits: aiohttp.ClientTimeout) -> str:
     return f"cannot be reached ({type(error).__name__})"
 
 
-def _session(context: ssl.SSLContext | None, connections: int) -> aiohttp.ClientSession:
-    version = importlib.metadata.version("python-ingress")
+def _session(context: ssl.SSLContext | None, connections: int, agent: str) -> aiohttp.ClientSession:
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=connections,
@@ -136,7 +136,7 @@ def _session(context: ssl.SSLContext | None, connections: int) -> aiohttp.Client
             socket_factory=_watched_socket,
         ),
         headers={
-            "User-Agent": f"python-ingress/{version}",
+            "User-Agent": agent,
             "Accept": "application/json",
             # Lists would come compressed otherwise, which costs the API server, and our start,
             # more than the bytes cost a cluster's network.

@@ -168,6 +168,8 @@ class Kubeconfig:
             )
         if text.startswith(MISSING_FILE):
             return f"there is no file {text.removeprefix(MISSING_FILE)}"
+        if isinstance(error, RuntimeError) and "home" in text:
+            return "HOME is not set, and this user has no home"  # the library asks at its import
         if isinstance(error, OSError):
             return f"{error.filename or self._command}: {error.strerror}"
         return "the credentials of its user are not in the form that kubectl documents"

@@ -7,7 +7,7 @@ versions than v1.
 """
 
 import asyncio
-import base64
+import itertools
 import json
 import ssl
 from collections.abc import Mapping
@@ -24,6 +24,7 @@ from tests.harness.kube_paths import Target, expired, too_large
 from tests.harness.kube_store import BY_KIND, Backup, Json, Refusal, Store, Stored, selected
 from tests.harness.kube_watch import Manners, Watch, WatchRun
 
+TOKEN = "continue-"
 LARGE = 128 * 1024
 """Answers from this size on are compressed for clients that ask for it."""
 
@@ -31,8 +32,15 @@ LARGE = 128 * 1024
 class FakeKubeApi:
     """The server. Everything on it is called on its event loop."""
 
-    def __init__(self, *, context: ssl.SSLContext | None = None, token: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        context: ssl.SSLContext | None = None,
+        token: str | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
         self.store = Store()
+        self.address = address
         self.context = context
         """TLS; taken by `start`."""
         self.token = token
@@ -47,6 +55,7 @@ class FakeKubeApi:
         self._watches: list[Watch] = []
         self._transports: WeakSet[asyncio.Transport] = WeakSet()
         self._lists: dict[str, tuple[int, list[Stored]]] = {}
+        self._tokens = itertools.count()
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -60,7 +69,7 @@ class FakeKubeApi:
 
     @property
     def url(self) -> str:
-        return f"http{'s' if self.context else ''}://127.0.0.1:{self.port}"
+        return f"http{'s' if self.context else ''}://{self.address}:{self.port}"
 
     async def start(self) -> None:
         """Serve, on the former port if there was one."""
@@ -71,7 +80,7 @@ class FakeKubeApi:
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.05
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self.context)
+        site = web.TCPSite(self._runner, self.address, self.port, ssl_context=self.context)
         await site.start()
         self.port = self._runner.addresses[0][1]
 
@@ -185,9 +194,9 @@ class FakeKubeApi:
         if raw.transport is not None and raw.transport not in self._transports:
             self._transports.add(raw.transport)
             self.connections += 1
-        target = Target.of(request)
-        request.verb = target.verb if target is not None else ""
         try:
+            target = Target.of(request)
+            request.verb = target.verb if target is not None else ""
             fault = next((fault for fault in self.faults if fault.takes(request)), None)
             if fault is not None and (answer := await self._misbehave(fault)) is not None:
                 return await self._answered(raw, request, answer, fault.cut_after)
@@ -253,7 +262,9 @@ class FakeKubeApi:
         if target.verb == "get":
             stored = self.store.get(kind, key)
         elif target.verb == "delete":
-            stored = self.store.delete(kind, key)
+            self.store.delete(kind, key)
+            self._changed()
+            return web.json_response({"kind": "Status", "apiVersion": "v1", "status": "Success"})
         else:
             content = _content(request)
             if target.verb == "create":
@@ -275,6 +286,8 @@ class FakeKubeApi:
         version = query.get("resourceVersion", "")
         if token is not None:
             if token not in self._lists:
+                if not token.startswith(TOKEN):
+                    raise Refusal(400, "BadRequest", "invalid continue token")
                 raise expired("The provided continue parameter is too old")
             at, remaining = self._lists[token]
         else:
@@ -293,8 +306,7 @@ class FakeKubeApi:
         page, rest = remaining[:limit], remaining[limit:]
         metadata: Json = {"resourceVersion": str(at)}
         if rest:
-            place = f"{at}/{rest[0].key}/{len(self._lists)}".encode()
-            token = metadata["continue"] = base64.urlsafe_b64encode(place).decode()
+            token = metadata["continue"] = f"{TOKEN}{at}-{next(self._tokens)}"
             self._lists[token] = (at, rest)
             metadata["remainingItemCount"] = len(rest)
         return msgspec.json.encode(
@@ -316,6 +328,8 @@ class FakeKubeApi:
         if "sendInitialEvents" in request.query and not self.manners.streaming_lists:
             raise Refusal(422, "Invalid", "sendInitialEvents is forbidden: the gate is off")
         version = request.query.get("resourceVersion", "")
+        if version and not version.isdecimal():
+            raise Refusal(500, "", f"resourceVersion: Invalid value: {version}")
         too_old = version not in ("", "0") and int(version) < self.store.forgotten
         if too_old and self.manners.gone_as_status:
             raise expired(f"too old resource version: {version}")
@@ -341,7 +355,7 @@ def _content(request: Request) -> Json:
         "application/merge-patch+json",
         "application/strategic-merge-patch+json",
     ):
-        raise Refusal(415, "UnsupportedMediaType", "the body of the request was in no known format")
+        raise Refusal(415, "UnsupportedMediaType", "415: Unsupported Media Type")
     try:
         content = json.loads(request.body)
     except ValueError:

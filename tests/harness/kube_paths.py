@@ -10,6 +10,7 @@ from tests.harness.kube_store import (
     Collection,
     Kind,
     Refusal,
+    Selector,
     Store,
     read_selector,
 )
@@ -57,7 +58,9 @@ class Target(msgspec.Struct, frozen=True):
         if not verb or one != bool(name) or (part and not found[0].has_status):
             return None
         if (one or verb == "create") and found[0].namespaced and not namespace:
-            return None
+            raise Refusal(
+                405, "MethodNotAllowed", "the server does not allow this method on the resource"
+            )
         return cls(found[0], verb, namespace, name, part)
 
     def collection(self, store: Store) -> Collection:
@@ -67,7 +70,7 @@ class Target(msgspec.Struct, frozen=True):
         """An object that is listed or watched here."""
         return not self.namespace or key[0] == self.namespace
 
-    def selector(self, query: Mapping[str, str]) -> list[tuple[str, bool, str]]:
+    def selector(self, query: Mapping[str, str]) -> Selector:
         return read_selector(
             self.kind, query.get("fieldSelector", ""), query.get("labelSelector", "")
         )

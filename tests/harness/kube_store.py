@@ -28,6 +28,8 @@ class Kind(NamedTuple):
     """Further fields that its field selectors know, dotted."""
     needs_version: bool = False
     """An update must say which version it replaces."""
+    bare: str = ""
+    """JSON of what a bookmark holds besides its metadata: fields that are never left out."""
 
     @property
     def api_version(self) -> str:
@@ -45,10 +47,28 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("networking.k8s.io", "Ingress", "ingresses", has_status=True),
-    Kind("networking.k8s.io", "IngressClass", "ingressclasses", namespaced=False),
-    Kind("", "Service", "services", has_status=True, fields=("spec.clusterIP", "spec.type")),
-    Kind("discovery.k8s.io", "EndpointSlice", "endpointslices"),
+    Kind(
+        "networking.k8s.io",
+        "Ingress",
+        "ingresses",
+        has_status=True,
+        bare='"spec":{},"status":{"loadBalancer":{}}',
+    ),
+    Kind("networking.k8s.io", "IngressClass", "ingressclasses", namespaced=False, bare='"spec":{}'),
+    Kind(
+        "",
+        "Service",
+        "services",
+        has_status=True,
+        fields=("spec.clusterIP", "spec.type"),
+        bare='"spec":{},"status":{"loadBalancer":{}}',
+    ),
+    Kind(
+        "discovery.k8s.io",
+        "EndpointSlice",
+        "endpointslices",
+        bare='"addressType":"","endpoints":null,"ports":null',
+    ),
     Kind("", "Secret", "secrets", fields=("type",)),
     Kind("", "ConfigMap", "configmaps"),
     Kind("", "Node", "nodes", namespaced=False, has_status=True),
@@ -65,9 +85,11 @@ KINDS = (
             "involvedObject.uid",
         ),
     ),
-    Kind("coordination.k8s.io", "Lease", "leases", needs_version=True),
+    Kind("coordination.k8s.io", "Lease", "leases", needs_version=True, bare='"spec":{}'),
 )
 BY_KIND = {kind.kind: kind for kind in KINDS}
+
+IMMUTABLE: dict[str, Any] = {"causes": [{"reason": "FieldValueInvalid"}]}
 
 Key = tuple[str, str]
 """Namespace, or nothing, and name."""
@@ -195,7 +217,8 @@ class Store:
                 422,
                 "Invalid",
                 f'{kind.resource} "{key[1]}" is invalid: metadata.resourceVersion: Invalid value: '
-                "0x0: must be specified for an update",
+                "0: must be specified for an update",
+                IMMUTABLE,
             )
         self._same_version(kind, before, meta)
         return self._replace(kind, before, content, part)
@@ -214,6 +237,7 @@ class Store:
                     "Invalid",
                     f'{kind.kind} "{key[1]}" is invalid: metadata.{field}: Invalid value: '
                     f'"{meta.get(field)}": field is immutable',
+                    IMMUTABLE,
                 )
         return self._replace(kind, before, content, part)
 
@@ -297,40 +321,49 @@ class Store:
         return after
 
 
-def selected(stored: Stored | None, selector: list[tuple[str, bool, str]]) -> bool:
-    """All requirements hold: field or label, equal or different, value."""
-    if stored is None:
-        return False
-    for path, equal, value in selector:
-        found: Any = stored.content
-        names = path.split(".") if not path.startswith("label ") else []
-        for name in names:
-            found = found.get(name, "") if isinstance(found, dict) else ""
-        if not names:
-            labels = stored.content["metadata"].get("labels") or {}
-            found = labels.get(path.removeprefix("label "))
-        if (found == value) is not equal:
-            return False
-    return True
+class Requirement(NamedTuple):
+    """Of a selector."""
+
+    path: str
+    label: bool
+    equal: bool
+    value: str | None
+    """None: the label only has to be there."""
+
+    def holds(self, stored: Stored) -> bool:
+        if self.label:
+            found = (stored.content["metadata"].get("labels") or {}).get(self.path)
+        else:
+            found = stored.content
+            for name in self.path.split("."):
+                found = found.get(name, "") if isinstance(found, dict) else ""
+        return found is not None if self.value is None else (found == self.value) is self.equal
 
 
-def read_selector(kind: Kind, fields: str, labels: str) -> list[tuple[str, bool, str]]:
+Selector = tuple[Requirement, ...]
+
+
+def selected(stored: Stored | None, selector: Selector) -> bool:
+    """The object is there and all requirements hold."""
+    return stored is not None and all(requirement.holds(stored) for requirement in selector)
+
+
+def read_selector(kind: Kind, fields: str, labels: str) -> Selector:
     """Selectors of a request; a field that the kind does not offer is refused."""
     known = ("metadata.name", "metadata.namespace", *kind.fields)
-    found = []
-    for name, equal, value in _requirements(fields):
-        if name not in known:
-            raise Refusal(400, "BadRequest", f"field label not supported: {name}")
-        found.append((name, equal, value))
-    found += [(f"label {name}", equal, value) for name, equal, value in _requirements(labels)]
-    return found
+    wanted = list(_requirements(fields, label=False))
+    for requirement in wanted:
+        if requirement.path not in known:
+            message = f"field label not supported: {requirement.path}"
+            raise Refusal(400, "BadRequest", message)
+    return (*wanted, *_requirements(labels, label=True))
 
 
-def _requirements(text: str) -> Iterator[tuple[str, bool, str]]:
+def _requirements(text: str, *, label: bool) -> Iterator[Requirement]:
     for part in filter(None, text.split(",")):
         equal = "!=" not in part
-        name, _, value = part.replace("!=", "=").replace("==", "=").partition("=")
-        yield name, equal, value
+        path, sign, value = part.replace("!=", "=").replace("==", "=").partition("=")
+        yield Requirement(path, label, equal, value if sign else None)
 
 
 def _merged(target: Any, patch: Any) -> Any:
@@ -359,7 +392,7 @@ def _own(kind: Kind, content: Json) -> Json:
         content["endpoints"] = content.get("endpoints") or None
         content["ports"] = content.get("ports") or None
     if kind.kind in ("Ingress", "Service"):
-        content.setdefault("status", {"loadBalancer": {}})
+        content["status"] = {"loadBalancer": {}} | (content.get("status") or {})
     return content
 
 

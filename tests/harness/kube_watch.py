@@ -173,5 +173,8 @@ class WatchRun:
         if annotations:
             metadata["annotations"] = annotations
         kind = self._target.kind
-        content = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
-        return msgspec.json.encode({"type": "BOOKMARK", "object": content}) + b"\n"
+        head = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
+        content = (
+            msgspec.json.encode(head)[:-1] + (f",{kind.bare}}}" if kind.bare else "}").encode()
+        )
+        return b'{"type":"BOOKMARK","object":%b}\n' % content

@@ -1,4 +1,4 @@
-"""The fake API server keeps the promises that the real one makes to a client."""
+"""The fake API server keeps the real one's promises, and breaks them as a test says."""
 
 import contextlib
 import json
@@ -9,23 +9,21 @@ from typing import Any
 import pytest
 
 from ingress_controller.sources.errors import (
-    ConflictError,
     GoneError,
     InvalidError,
     MalformedAnswerError,
-    NotFoundError,
     ThrottledError,
     UnauthorizedError,
     UnavailableError,
 )
 from ingress_controller.sources.kube_api import Access, KubeApi
 from tests.harness.kube_api import FakeKubeApi
+from tests.harness.kube_contract import PROMISES, Promise
 from tests.harness.waiting import until
 
 INGRESSES = "/apis/networking.k8s.io/v1/namespaces/shop/ingresses"
 ALL_INGRESSES = "/apis/networking.k8s.io/v1/ingresses"
 SECRETS = "/api/v1/secrets"
-LEASES = "/apis/coordination.k8s.io/v1/namespaces/shop/leases"
 
 
 def ingress(name: str, host: str = "h.test", **meta: Any) -> dict[str, Any]:
@@ -94,25 +92,12 @@ def names(page: Any) -> list[str]:
     return [item["metadata"]["name"] for item in page["items"]]
 
 
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
+async def test_the_fake_keeps_the_promises_of_the_real_one(api: KubeApi, promise: Promise) -> None:
+    await promise(api)
+
+
 # -- lists -----------------------------------------------------------------------------------------
-
-
-async def test_a_list_is_cut_into_pages_that_show_one_moment(
-    fake: FakeKubeApi, api: KubeApi
-) -> None:
-    for name in "edcba":
-        fake.put(ingress(name))
-    first = await listed(api, ALL_INGRESSES, limit="2")
-    fake.delete("Ingress", "shop", "c")
-    fake.put(ingress("d", host="other.test"))
-    rest = await listed(
-        api, ALL_INGRESSES, limit="9", **{"continue": first["metadata"]["continue"]}
-    )
-    assert (first["kind"], names(first), names(rest)) == ("IngressList", ["a", "b"], list("cde"))
-    assert rest["items"][1]["spec"] == {"rules": [{"host": "h.test"}]}
-    assert first["metadata"]["resourceVersion"] == rest["metadata"]["resourceVersion"]
-    assert "continue" not in rest["metadata"]
-    assert "kind" not in first["items"][0]
 
 
 async def test_a_token_that_expired_is_refused(fake: FakeKubeApi, api: KubeApi) -> None:
@@ -124,26 +109,6 @@ async def test_a_token_that_expired_is_refused(fake: FakeKubeApi, api: KubeApi) 
         await listed(api, ALL_INGRESSES, limit="1", **{"continue": page["metadata"]["continue"]})
 
 
-async def test_a_list_of_a_version_that_is_not_there_yet_times_out(api: KubeApi) -> None:
-    with pytest.raises(UnavailableError) as error:
-        await listed(api, ALL_INGRESSES, resourceVersion="999999")
-    assert "ResourceVersionTooLarge" in error.value.reasons
-    assert (error.value.status, error.value.retry_after) == (504, 1.0)
-
-
-async def test_selectors_choose_by_name_type_and_label(fake: FakeKubeApi, api: KubeApi) -> None:
-    fake.put(secret("pair"))
-    fake.put(secret("other", "Opaque"))
-    fake.put(ingress("x", labels={"app": "shop"}))
-    fake.put(ingress("y"))
-    assert names(await listed(api, SECRETS, fieldSelector="type=kubernetes.io/tls")) == ["pair"]
-    assert names(await listed(api, SECRETS, fieldSelector="metadata.name=other")) == ["other"]
-    assert names(await listed(api, SECRETS, fieldSelector="metadata.name!=other")) == ["pair"]
-    assert names(await listed(api, ALL_INGRESSES, labelSelector="app=shop")) == ["x"]
-    with pytest.raises(InvalidError, match=r"spec\.rules"):
-        await listed(api, ALL_INGRESSES, fieldSelector="spec.rules=1")
-
-
 async def test_a_namespace_holds_its_own_objects_alone(fake: FakeKubeApi, api: KubeApi) -> None:
     fake.put(ingress("here"))
     fake.put(ingress("there", namespace="elsewhere"))
@@ -151,39 +116,7 @@ async def test_a_namespace_holds_its_own_objects_alone(fake: FakeKubeApi, api: K
     assert names(await listed(api, ALL_INGRESSES)) == ["there", "here"]
 
 
-async def test_empty_lists_of_a_slice_are_null(fake: FakeKubeApi, api: KubeApi) -> None:
-    fake.put({"kind": "EndpointSlice", "metadata": {"name": "s"}, "endpoints": []})
-    (found,) = (await listed(api, "/apis/discovery.k8s.io/v1/endpointslices"))["items"]
-    assert (found["endpoints"], found["ports"]) == (None, None)
-
-
 # -- watches ---------------------------------------------------------------------------------------
-
-
-async def test_a_watch_tells_what_happened_after_its_version(
-    fake: FakeKubeApi, api: KubeApi
-) -> None:
-    fake.put(ingress("old"))
-    page = await listed(api, ALL_INGRESSES)
-    fake.put(ingress("new"))
-    fake.put(ingress("old", host="other.test"))
-    version = page["metadata"]["resourceVersion"]
-    async with watching(fake, api, resourceVersion=version) as events:
-        assert await events.names(2) == [("ADDED", "new"), ("MODIFIED", "old")]
-        fake.delete("Ingress", "shop", "new")
-        type_, thing = await events.next()
-        assert (type_, thing["kind"], thing["metadata"]["name"]) == ("DELETED", "Ingress", "new")
-        assert thing["metadata"]["resourceVersion"] == str(fake.store.version)
-
-
-async def test_a_watch_without_a_version_begins_with_what_is_there(
-    fake: FakeKubeApi, api: KubeApi
-) -> None:
-    fake.put(ingress("x"))
-    async with watching(fake, api, resourceVersion="") as events:
-        assert await events.names(1) == [("ADDED", "x")]
-        fake.put(ingress("y"))
-        assert await events.names(1) == [("ADDED", "y")]
 
 
 async def test_an_object_that_no_longer_fits_a_selector_is_told_as_deleted(
@@ -267,103 +200,21 @@ async def test_a_streaming_list_is_refused_unless_its_gate_is_on(
 # -- writes ----------------------------------------------------------------------------------------
 
 
-async def sent(
-    api: KubeApi, method: str, path: str, content: Any, content_type: str = "application/json"
-) -> Any:
-    body = json.dumps(content).encode()
-    return json.loads(await api.request(method, path, body=body, content_type=content_type))
-
-
-async def patched(api: KubeApi, path: str, content: Any) -> Any:
-    return await sent(api, "PATCH", path, content, "application/merge-patch+json")
-
-
-async def test_an_object_is_created_read_replaced_and_deleted(api: KubeApi) -> None:
-    made = await sent(api, "POST", INGRESSES, ingress("x"))
-    assert made["metadata"]["uid"]
-    assert made["status"] == {"loadBalancer": {}}
-    with pytest.raises(ConflictError) as again:
-        await sent(api, "POST", INGRESSES, ingress("x"))
-    assert again.value.reasons == {"AlreadyExists"}
-    made["spec"]["rules"][0]["host"] = "other.test"
-    made["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
-    new = await sent(api, "PUT", f"{INGRESSES}/x", made)
-    assert new["metadata"]["generation"] == 2
-    assert new["status"] == {"loadBalancer": {}}, "a status has its own path"
-    assert json.loads(await api.request("GET", f"{INGRESSES}/x")) == new
-    await api.request("DELETE", f"{INGRESSES}/x")
-    with pytest.raises(NotFoundError, match='"x" not found'):
-        await api.request("GET", f"{INGRESSES}/x")
-
-
-async def test_a_stale_version_is_a_conflict(api: KubeApi) -> None:
-    made = await sent(api, "POST", LEASES, {"metadata": {"name": "l"}, "spec": {"a": 1}})
-    await sent(api, "PUT", f"{LEASES}/l", made | {"spec": {"a": 2}})
-    with pytest.raises(ConflictError, match="has been modified"):
-        await sent(api, "PUT", f"{LEASES}/l", made | {"spec": {"a": 3}})
-    with pytest.raises(ConflictError, match="has been modified"):
-        await patched(api, f"{LEASES}/l", {"metadata": made["metadata"], "spec": {"a": 3}})
-    del made["metadata"]["resourceVersion"]
-    with pytest.raises(InvalidError, match="must be specified"):
-        await sent(api, "PUT", f"{LEASES}/l", made)
-
-
-async def test_a_status_patch_touches_the_status_alone(fake: FakeKubeApi, api: KubeApi) -> None:
-    uid = fake.put(ingress("x"))["metadata"]["uid"]
-    addresses = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
-    patch = {"metadata": {"uid": uid}, "status": addresses, "spec": {"rules": []}}
-    new = await patched(api, f"{INGRESSES}/x/status", patch)
-    assert (new["status"], new["spec"]) == (addresses, ingress("x")["spec"])
-    assert new["metadata"]["generation"] == 1
-    again = await patched(api, f"{INGRESSES}/x/status", patch)
-    assert again["metadata"]["resourceVersion"] == new["metadata"]["resourceVersion"]
-    fake.put(ingress("x", host="other.test"))
-    assert fake.get("Ingress", "shop", "x") is not None
-    assert fake.objects("Ingress")[0]["status"] == addresses, "as kubectl apply leaves it"
-
-
-async def test_the_uid_of_another_life_is_no_patch_and_no_update(
-    fake: FakeKubeApi, api: KubeApi
-) -> None:
-    fake.put(ingress("x"))
-    patch = {"metadata": {"uid": "another"}, "status": {}}
-    with pytest.raises(InvalidError, match="field is immutable"):
-        await patched(api, f"{INGRESSES}/x/status", patch)
-    with pytest.raises(ConflictError, match="Precondition failed"):
-        await sent(api, "PUT", f"{INGRESSES}/x", ingress("x", uid="another"))
-
-
-async def test_an_event_gets_a_name_of_its_own(api: KubeApi) -> None:
-    path = "/api/v1/namespaces/shop/events"
-    content = {"metadata": {"generateName": "x."}, "involvedObject": {"name": "x"}}
-    made = [await sent(api, "POST", path, content) for _ in range(2)]
-    assert made[0]["metadata"]["name"] != made[1]["metadata"]["name"]
-    assert len((await listed(api, path, fieldSelector="involvedObject.name=x"))["items"]) == 2
-
-
-async def test_other_forms_of_a_patch_are_not_taken(fake: FakeKubeApi, api: KubeApi) -> None:
-    fake.put(ingress("x"))
-    with pytest.raises(InvalidError) as error:
-        await sent(api, "PATCH", f"{INGRESSES}/x", [], "application/json-patch+json")
-    assert error.value.status == 415
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/apis/networking.k8s.io/v1/nonsense"),
-        ("POST", ALL_INGRESSES),
-        ("GET", f"{INGRESSES}/x/scale"),
-        ("GET", f"{SECRETS}/x"),
-        ("PATCH", "/api/v1/namespaces/shop/secrets/x/status"),
-        ("GET", "/nonsense"),
-    ],
-)
-async def test_what_is_no_path_of_the_api_is_not_found(
-    api: KubeApi, method: str, path: str
-) -> None:
-    with pytest.raises(NotFoundError):
-        await api.request(method, path, body=b"{}")
+async def test_an_object_is_put_as_kubectl_would(fake: FakeKubeApi, api: KubeApi) -> None:
+    first = fake.put(ingress("x"))
+    status = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+    body = json.dumps({"status": status}).encode()
+    patch = "application/merge-patch+json"
+    await api.request("PATCH", f"{INGRESSES}/x/status", body=body, content_type=patch)
+    second = fake.put(ingress("x", host="other.test"))
+    assert second["status"] == status, "what others wrote stays"
+    assert second["metadata"]["generation"] == 2
+    assert second["metadata"]["uid"] == first["metadata"]["uid"]
+    fake.put(ingress("x", host="other.test") | {"status": {"loadBalancer": {}}})
+    assert fake.objects("Ingress")[0]["status"] == {"loadBalancer": {}}
+    fake.delete("Ingress", "shop", "x")
+    assert fake.get("Ingress", "shop", "x") is None
+    assert fake.put(ingress("x"))["metadata"]["uid"] != first["metadata"]["uid"]
 
 
 # -- faults ----------------------------------------------------------------------------------------

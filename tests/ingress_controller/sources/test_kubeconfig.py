@@ -382,6 +382,19 @@ async def test_what_is_wrong_is_said_without_secrets(
     assert SECRET not in "".join(traceback.format_exception(error.value)) + caplog.text
 
 
+async def test_a_user_without_a_home_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in [name for name in sys.modules if name.startswith("kubernetes_asyncio")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(AccessError, match="HOME is not set"):
+        await login(written(tmp_path, document()))
+
+
 async def test_a_file_that_is_not_there_is_explained(tmp_path: Path) -> None:
     path = str(tmp_path / "config")
     with pytest.raises(AccessError, match=f"^there is no kubeconfig {path}: give --kubeconfig"):
