@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from router.addresses import Address, inner, refused_always, refused_local
 
 # Never endpoints, whatever the options say: names of the local machine, of the metadata services
 # of clouds, and of the API server.
@@ -41,16 +41,6 @@ def external_address(name: str) -> str:
     return name.lower().removesuffix(".")
 
 
-_METADATA = frozenset(
-    ipaddress.ip_address(address)
-    for address in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16")
-)
-"""Where clouds serve credentials: the common address, and those of AWS, Alibaba and Azure."""
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
-_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
-
-
 class Guard:
     """Says of addresses and names whether they may become endpoints."""
 
@@ -73,7 +63,7 @@ class Guard:
                 self._names.add(literal)
                 continue
             if network.num_addresses == 1:
-                self._addresses.add(_inner(network.network_address))
+                self._addresses.add(inner(network.network_address))
             else:
                 self._networks.append(network)
         self._texts = frozenset(map(str, self._addresses))
@@ -87,12 +77,12 @@ class Guard:
 
         An IPv4 address inside an IPv6 address (mapped, or translated by NAT64) counts as itself.
         """
-        address = _inner(address)
-        if address.is_multicast or address == _BROADCAST:
-            return "it is a multicast or broadcast address"
+        address = inner(address)
+        if (why := refused_always(address)) is not None:
+            return why
         if address in self._addresses or any(address in network for network in self._networks):
             return "it is an address of the API server or of this controller"
-        return None if self._local_allowed else _refused_local(address)
+        return None if self._local_allowed else refused_local(address)
 
     def refused_name(self, name: str) -> str | None:
         """Why this external name never becomes an endpoint; None when it may.
@@ -108,7 +98,7 @@ class Guard:
         except ValueError:
             pass
         else:
-            return self.refused_address(address) or _refused_local(_inner(address))
+            return self.refused_address(address) or refused_local(inner(address))
         if len(host) > 253 or _NAME.fullmatch(host) is None:
             return "it is no DNS name"
         if _NUMERIC_LABEL.fullmatch(host.rpartition(".")[2]):
@@ -118,25 +108,3 @@ class Guard:
         if host in self._names or host.startswith("kubernetes.default.svc."):
             return "it is the name of the API server"
         return None
-
-
-def _inner(address: Address) -> Address:
-    """The IPv4 address inside an IPv6 address; else the address itself."""
-    if not isinstance(address, ipaddress.IPv6Address):
-        return address
-    inner = address.ipv4_mapped
-    if inner is None and address in _NAT64:
-        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return inner or address
-
-
-def _refused_local(address: Address) -> str | None:
-    if address.is_loopback:
-        return "it is a loopback address"
-    if address in _METADATA:
-        return "it is the address of a metadata service"
-    if address.is_link_local:
-        return "it is a link-local address"
-    if address.is_unspecified or address in _THIS_NETWORK:
-        return "it is an unspecified address"
-    return None

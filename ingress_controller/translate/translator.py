@@ -26,36 +26,26 @@ from ingress_controller.translate import materials
 from ingress_controller.translate.addresses import Guard
 from ingress_controller.translate.backends import Backends
 from ingress_controller.translate.certificates import CertificateSource
-from ingress_controller.translate.classes import Classes, Owner, Selection
+from ingress_controller.translate.classes import Owner
 from ingress_controller.translate.concerns import concerns
-from ingress_controller.translate.conflicts import HostShare, merge
-from ingress_controller.translate.diagnostics import Diagnostic, order
+from ingress_controller.translate.diagnostics import Diagnostic
 from ingress_controller.translate.endpoint_sets import EndpointSets
 from ingress_controller.translate.expiry import NamedMaterial
+from ingress_controller.translate.findings import Findings
 from ingress_controller.translate.https import HostTls
-from ingress_controller.translate.ingress import (
-    Claim,
-    IngressReading,
-    backend_field,
-    read_ingress,
-)
 from ingress_controller.translate.options import Options
 from ingress_controller.translate.ownership import Ownership, about_refused
+from ingress_controller.translate.readings import Readings
+from ingress_controller.translate.routes import Routes
 from ingress_controller.translate.secrets import Secrets
 from ingress_controller.translate.server_names import ServerNames
-from ingress_controller.translate.services import Problem
-from ingress_controller.translate.verdicts import Claimant, is_challenge, secured
-from ingress_controller.translate.wants import Wants, wants_of
+from ingress_controller.translate.verdicts import Claimant
 from router.match.hosts import host_pattern
-from router.model.origin import Origin
 from router.model.snapshot import (
-    Answer,
     Delta,
-    Forward,
     Host,
     HostPattern,
     Listener,
-    Route,
     Snapshot,
 )
 from router.model.upstreams import EndpointSet, Upstream, UpstreamKey
@@ -103,9 +93,7 @@ class Translator:
         """``version``: that of the empty snapshot which it begins with."""
         self._options = options
         self._store = Store()
-        self._classes = Classes({}, {}, options)
-        self._selections: dict[Name, Selection] = {}
-        self._readings: dict[Name, IngressReading] = {}
+        self._readings = Readings(self._store, options)
         self._secrets = Secrets(self._store)
         self._certificates = materials.certificates()
         self._authorities = materials.authorities()
@@ -114,25 +102,20 @@ class Translator:
             self._secrets,
             self._ownership,
             options,
-            self._classes.base.tls_profile,
+            self._readings.classes.base.tls_profile,
             self._certificates,
             self._authorities,
         )
         guard = Guard(local_allowed=options.allow_local_endpoints, denied=options.denied_addresses)
         self._backends = Backends(self._store, self._secrets, guard, options)
         self._endpoint_sets = EndpointSets(self._store, self._backends, guard)
-        self._shares: dict[HostPattern, dict[Name, HostShare]] = {}
-        self._claimed: dict[Name, tuple[HostPattern, ...]] = {}
-        self._hosts: dict[HostPattern, Host] = {}
+        self._routes = Routes(self._backends, self._ownership, self._server_names)
         self._upstreams: dict[UpstreamKey, Upstream] = {}
-        self._findings: dict[tuple[str, ...], tuple[Diagnostic, ...]] = {}
-        """By what was looked at; replaced as a whole when it is looked at again."""
-        self._sorted: tuple[Diagnostic, ...] | None = None
+        self._findings = Findings()
         self._snapshot: Snapshot | None = None
         self._version = version
-        self._wants = Wants()
-        self._touched: set[Name] = set()
-        self._use_classes()
+        self._consistent = True
+        self._findings.note(("classes",), self._readings.classes.diagnostics)
 
     def rebuilt(self, options: Options) -> "Translator":
         """A translator of the same objects under other options; its version is the next one.
@@ -144,30 +127,44 @@ class Translator:
         made.update(self._store.objects())
         made._version = self._version + 1
         made._snapshot = None
-        made._touched |= self._touched
+        made._readings.touch(self._readings.take_touched())
         return made
 
     def update(self, changes: Iterable[ObjectChange]) -> Delta | None:
         """Takes changes in; answers what workers must change, or None when that is nothing.
 
-        After any other exception than a ValueError the memos may contradict each other, while all
-        changes are in: go on with `rebuilt`.
+        A defect of ours may raise anything. Then the objects are all in, but the memos may
+        contradict each other: from then on only `rebuilt` gives something to go on with.
 
         Raises:
             ValueError: a change is of a kind that is not kept; nothing was taken in.
+            RuntimeError: an update before this one failed; the changes are in all the same.
         """
-        ingresses, services = self._take_in(changes)
+        applied = self._store.apply_all(changes)
+        if not self._consistent:
+            raise RuntimeError("an update before this one failed, so only rebuilding helps")
+        self._consistent = False
+        delta = self._settle(*self._take_in(applied))
+        self._consistent = True
+        return delta
+
+    def _settle(self, ingresses: set[Name], services: set[Name]) -> Delta | None:
+        """Asks anew about what depends on these Ingresses, and on these Services' endpoints."""
         for name in ingresses:
-            self._read(name)
+            read = self._readings.read(name)
+            self._backends.refer(name, read.before, read.after)
+            self._findings.note(("ingress", *name), read.diagnostics)
         settled = self._backends.settle()
         hosts: set[HostPattern] = set()
         named: set[HostPattern] = set()
         for name in ingresses | settled.ingresses:
-            hosts |= self._share(name)
-            reading = self._readings.get(name)
+            reading = self._readings.current.get(name)
+            shared = self._routes.share(name, reading)
+            hosts |= shared.hosts
+            self._findings.note(("backends", *name), shared.diagnostics)
             claims: dict[HostPattern, Claimant] = {}
             if reading is not None:
-                defaults = self._selections[name].settings
+                defaults = self._readings.settings(name)
                 claims = concerns(name, reading, defaults, self._backends)
             self._ownership.concern(name, claims)
             named.update(claims)
@@ -178,15 +175,16 @@ class Translator:
                 self._judge(pattern)
         tls = self._server_names.settle(claimed)
         for about in tls.objects:
-            self._note(("tls", *about), self._server_names.diagnostics(about))
+            self._findings.note(("tls", *about), self._server_names.diagnostics(about))
         changed_hosts: dict[HostPattern, Host | None] = {}
         hosts |= tls.judged
         for pattern in hosts | self._ownership.borrowers(hosts):
-            self._merge(pattern, changed_hosts)
+            found = self._routes.merge(pattern, changed_hosts)
+            self._findings.note(("host", pattern), found)
         endpoints: dict[UpstreamKey, EndpointSet | None] = {}
         for service in services | settled.services:
             found = self._endpoint_sets.refresh(service, endpoints)
-            self._note(("endpoints", *service), found)
+            self._findings.note(("endpoints", *service), found)
         for key, upstream in settled.upstreams.items():
             if upstream is None:
                 del self._upstreams[key]
@@ -219,7 +217,7 @@ class Translator:
             self._snapshot = Snapshot(
                 version=self._version,
                 listeners=_listeners(self._options),
-                hosts={HOST_SET: self._hosts.copy()},
+                hosts={HOST_SET: self._routes.current.copy()},
                 upstreams=self._upstreams.copy(),
                 endpoints=self._endpoint_sets.current.copy(),
                 server_names={HOST_SET: served.copy()} if served else {},
@@ -230,60 +228,51 @@ class Translator:
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """Everything there is to say, by object; sorted when asked for, not at every change."""
-        if self._sorted is None:
-            found = [item for items in self._findings.values() for item in items]
-            self._sorted = tuple(sorted(found, key=order))
-        return self._sorted
+        """Everything there is to say, by object."""
+        return self._findings.sorted
 
     @property
     def wanted(self) -> frozenset[ObjectKey]:
         """The Secrets and ConfigMaps that must be known: all that Ingresses of ours, their classes
         and the options name. The same set, not an equal one, until it is different."""
-        return self._wants.current
+        return self._readings.wants.current
 
     def served(self, name: Name) -> bool:
         """Whether an Ingress is ours."""
-        return name in self._readings
+        return name in self._readings.current
 
     def standing(self, name: Name) -> Standing | None:
         """Whose an Ingress is; None when there is none of that name."""
         ingress = self._store.ingresses.get(name)
         if ingress is None:
             return None
-        return Standing(ingress.metadata.uid, self._selections[name].owner)
+        return Standing(ingress.metadata.uid, self._readings.owner(name))
 
     def take_touched(self) -> frozenset[Name]:
         """The Ingresses that are new, different, gone or of another class since the last call."""
-        touched = frozenset(self._touched)
-        self._touched.clear()
-        return touched
+        return self._readings.take_touched()
 
     def ingresses_about(self, key: ObjectKey) -> tuple[ObjectKey, ...]:
-        """The Ingresses of ours whose owners must act on a diagnostic about an object: the oldest
-        first.
-
-        Those that name it, or the Service whose endpoints it holds. None for what concerns the
-        admin of the cluster alone, such as an IngressClass or the default certificate's Secret.
-        """
+        """The Ingresses of ours whose owners must act on a diagnostic about an object, the oldest
+        first: those that name it, or the Service whose endpoints it holds. None for what concerns
+        the admin alone, such as an IngressClass or the Secret of the default certificate."""
         name = Name(key.namespace, key.name)
         users: Collection[Name] = ()
         if key.kind == "Ingress":
-            users = (name,) if name in self._readings else ()
+            users = (name,) if self.served(name) else ()
         elif key.kind in ("Service", "Endpoints"):
             users = self._backends.users_of(name)
         elif key.kind == "EndpointSlice":
             item = self._store.slices.get(name)
             users = () if item is None else self._backends.users_of(service_of(item))
         elif key.kind in ("Secret", "ConfigMap"):
-            users = self._wants.users(key)
-        oldest_first = sorted(users, key=lambda user: self._readings[user].age)
-        return tuple(ObjectKey("Ingress", *user) for user in oldest_first)
+            users = self._readings.wants.users(key)
+        return self._readings.oldest_first(users)
 
     @property
     def ingresses_served(self) -> int:
         """How many Ingresses are ours."""
-        return len(self._readings)
+        return len(self._readings.current)
 
     @property
     def ingresses_seen(self) -> int:
@@ -297,23 +286,22 @@ class Translator:
 
     def host_diagnostics(self, pattern: HostPattern) -> tuple[Diagnostic, ...]:
         """Which claims on a host lost, and to whom."""
-        refused = self._findings.get(("refused", pattern), ())
-        return refused + self._findings.get(("host", pattern), ())
+        return self._findings.about("refused", pattern) + self._findings.about("host", pattern)
 
     def passed_over(self, patterns: Collection[HostPattern]) -> tuple[Diagnostic, ...]:
         """Why Ingresses that name one of these hosts are not ours."""
         return tuple(
             finding
             for name, ingress in sorted(self._store.ingresses.items())
-            if name not in self._readings
+            if not self.served(name)
             and any(host_pattern(rule.host) in patterns for rule in ingress.spec.rules)
-            for finding in self._selections[name].diagnostics
+            for finding in self._readings.why_not(name)
         )
 
     def class_objects(self, name: Name) -> tuple[ObjectKey, ...]:
         """The class of an Ingress, and the ConfigMaps whose options hold for it."""
         ingress = self._store.ingresses.get(name)
-        return () if ingress is None else self._classes.objects_of(ingress)
+        return () if ingress is None else self._readings.classes.objects_of(ingress)
 
     def host_tls(self, pattern: HostPattern) -> HostTls | None:
         """What was decided about TLS for a host; None when no Ingress of ours names it."""
@@ -356,13 +344,15 @@ class Translator:
             self._endpoint_sets.sources(name),
         )
 
-    def _take_in(self, changes: Iterable[ObjectChange]) -> tuple[set[Name], set[Name]]:
-        """Stores changes; answers the Ingresses to read, and the Services whose endpoints to."""
+    def _take_in(
+        self, applied: Iterable[tuple[ObjectChange, KubernetesObject | None]]
+    ) -> tuple[set[Name], set[Name]]:
+        """What stored changes, each with what was before, concern: the Ingresses to read, and the
+        Services whose endpoints to collect."""
         ingresses: set[Name] = set()
         services: set[Name] = set()
         classes_changed = False
-        # All are stored before one is looked at: then a defect loses none of them.
-        for change, before in self._store.apply_all(changes):
+        for change, before in applied:
             name = Name(change.key.namespace, change.key.name)
             if change.key.kind == "Ingress":
                 ingresses.add(name)
@@ -383,113 +373,17 @@ class Translator:
             elif change.key.kind in ("Secret", "ConfigMap"):
                 if change.object is None:
                     self._secrets.forget(change.key)
-                if change.key in self._classes.config_maps:
+                if change.key in self._readings.classes.config_maps:
                     classes_changed = True
                 if change.key.kind == "Secret":
                     self._backends.secret_changed(name)
                 self._server_names.object_changed(change.key)
         if classes_changed:
-            self._classes = Classes(self._store.classes, self._store.config_maps, self._options)
-            self._use_classes()
-            ingresses.update(self._reselected())
+            ingresses.update(self._readings.reselect())
+            classes = self._readings.classes
+            self._findings.note(("classes",), classes.diagnostics)
+            self._server_names.profile_changed(classes.base.tls_profile)
         return ingresses, services
-
-    def _use_classes(self) -> None:
-        """Tells what depends on classes, but for the Ingresses."""
-        self._note(("classes",), self._classes.diagnostics)
-        self._server_names.profile_changed(self._classes.base.tls_profile)
-        default = self._server_names.default_key
-        self._wants.always(self._classes.config_maps | ({default} if default else set()))
-
-    def _reselected(self) -> Iterable[Name]:
-        """The Ingresses about whose class there is something else to say than before."""
-        for name, ingress in self._store.ingresses.items():
-            if self._classes.select(ingress) != self._selections.get(name):
-                yield name
-
-    def _read(self, name: Name) -> None:
-        """Reads an Ingress that is new, different, gone, or of another class than before."""
-        ingress = self._store.ingresses.get(name)
-        self._touched.add(name)
-        before = self._readings.pop(name, None)
-        after = None
-        said: tuple[Diagnostic, ...] = ()
-        if ingress is None:
-            self._selections.pop(name, None)
-        else:
-            selection = self._selections[name] = self._classes.select(ingress)
-            said = selection.diagnostics
-            if selection.owner == "ours":
-                after = self._readings[name] = read_ingress(ingress, https=self._options.https)
-        self._backends.refer(
-            name,
-            before.references if before is not None else (),
-            after.references if after is not None else (),
-        )
-        https = self._options.https
-        self._wants.replace(
-            name,
-            wants_of(name.namespace, before, https=https),
-            wants_of(name.namespace, after, https=https),
-        )
-        if after is not None:
-            said += after.diagnostics
-        self._note(("ingress", *name), said)
-
-    def _share(self, name: Name) -> set[HostPattern]:
-        """Replaces what an Ingress claims of each host; answers the hosts it claims or claimed."""
-        before = self._claimed.pop(name, ())
-        for pattern in before:
-            shares = self._shares[pattern]
-            del shares[name]
-            if not shares:
-                del self._shares[pattern]
-        reading = self._readings.get(name)
-        if reading is None:
-            self._note(("backends", *name), ())
-            return set(before)
-        found: list[Diagnostic] = []
-        closed = reading.settings.closed
-        default = None
-        if reading.default is not None:
-            default = self._route(reading.default, closed, found)
-        for pattern, claims in reading.claims.items():
-            challenges = frozenset(
-                claim.path
-                for claim in claims
-                if is_challenge(claim.path) and self._is_solver(reading, claim)
-            )
-            routes = tuple(
-                [
-                    self._route(claim, "" if claim.path in challenges else closed, found)
-                    for claim in claims
-                ]
-            )
-            share = HostShare(reading.age, routes, default, challenges)
-            self._shares.setdefault(pattern, {})[name] = share
-        self._claimed[name] = tuple(reading.claims)
-        self._note(("backends", *name), tuple(found))
-        return {*before, *reading.claims}
-
-    def _route(self, claim: Claim, closed: str, found: list[Diagnostic]) -> Route:
-        """A claim with its backend resolved; ``closed`` says why it must not be served."""
-        action: Forward | Answer
-        if isinstance(claim.backend, Answer):
-            action = claim.backend
-        else:
-            resolution = self._backends.resolution(claim.backend)
-            action = resolution.action
-            if resolution.problem is not None:
-                found.append(_about_backend(claim.origin, resolution.problem))
-        if closed:
-            action = Answer(503, closed)
-        return Route(claim.path, claim.written, action, claim.origin)
-
-    def _is_solver(self, reading: IngressReading, claim: Claim) -> bool:
-        """Whether cert-manager made this path, in an Ingress of its own or in the user's."""
-        if reading.solver or isinstance(claim.backend, Answer):
-            return reading.solver
-        return self._backends.resolution(claim.backend).solver
 
     def _use_materials(self, key: UpstreamKey) -> None:
         """Keeps what an upstream's profile names in the snapshot for as long as it is there."""
@@ -499,46 +393,13 @@ class Translator:
         self._certificates.use(("upstream", key), () if client is None else (client,))
         self._authorities.use(("upstream", key), () if bundle is None else (bundle,))
 
-    def _merge(self, pattern: HostPattern, changed: dict[HostPattern, Host | None]) -> None:
-        judged = self._ownership.judged(pattern)
-        shares = self._shares.get(pattern, {})
-        verdict = self._server_names.verdict
-        served = []
-        for one in judged.admitted:
-            share = shares.get(one.name)
-            if share is not None:
-                served.append(secured(share, verdict(pattern, one.name)))
-            elif judged.lender is not None and one.has_rules:
-                share = self._shares[judged.lender][one.name]
-                served.append(secured(share, verdict(judged.lender, one.name)))
-        before = self._hosts.get(pattern)
-        if not served:
-            self._note(("host", pattern), ())
-            if before is not None:
-                del self._hosts[pattern]
-                changed[pattern] = None
-            return
-        host, found = merge(pattern, served)
-        self._note(("host", pattern), found)
-        if host != before:
-            self._hosts[pattern] = changed[pattern] = host
-
     def _judge(self, pattern: HostPattern) -> None:
         """Says who gets nothing of a host that they name."""
         found = [
             about_refused(self._store.ingresses[each.ingress], each)
             for each in self._ownership.judged(pattern).refused
         ]
-        self._note(("refused", pattern), tuple(found))
-
-    def _note(self, about: tuple[str, ...], found: tuple[Diagnostic, ...]) -> None:
-        if self._findings.get(about, ()) == found:
-            return
-        if found:
-            self._findings[about] = found
-        else:
-            del self._findings[about]
-        self._sorted = None
+        self._findings.note(("refused", pattern), tuple(found))
 
 
 def _listeners(options: Options) -> dict[str, Listener]:
@@ -546,17 +407,3 @@ def _listeners(options: Options) -> dict[str, Listener]:
     names: tuple[Literal["http", "https"], ...] = ("http", "https") if options.https else ("http",)
     ports = {"http": options.http_port, "https": options.https_port}
     return {name: Listener(name, name, ports[name], HOST_SET, options.https_port) for name in names}
-
-
-def _about_backend(origin: Origin, problem: Problem) -> Diagnostic:
-    return Diagnostic(
-        code=problem.code,
-        severity=problem.severity,
-        object=ObjectKey(origin.kind, origin.namespace, origin.name),
-        field=problem.field
-        if problem.field.startswith("metadata.")
-        else backend_field(origin, problem.field),
-        message=problem.message,
-        consequence=problem.consequence,
-        remedy=problem.remedy,
-    )

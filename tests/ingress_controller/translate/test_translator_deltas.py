@@ -5,7 +5,7 @@ import pytest
 
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.store import KubernetesObject, Name, ObjectChange, key_of
-from ingress_controller.translate import translator as module
+from ingress_controller.translate import readings, routes
 from ingress_controller.translate.options import Options
 from ingress_controller.translate.translator import Translator
 from router.model.snapshot import Delta, Forward
@@ -84,9 +84,9 @@ def test_no_route_is_looked_at_when_endpoints_change(
     def never(*_: object) -> None:
         raise AssertionError("a route was made")
 
-    monkeypatch.setattr(module, "Route", never)
-    monkeypatch.setattr(module, "merge", never)
-    monkeypatch.setattr(module, "read_ingress", never)
+    monkeypatch.setattr(routes, "Route", never)
+    monkeypatch.setattr(routes, "merge", never)
+    monkeypatch.setattr(readings, "read_ingress", never)
     assert translator.update(put(slices("web", "{addresses: [10.0.0.2]}"))) is not None
 
 
@@ -95,7 +95,7 @@ def test_a_changed_ingress_changes_its_hosts_alone(
 ) -> None:
     read = []
     monkeypatch.setattr(
-        module,
+        readings,
         "read_ingress",
         lambda item, https: read.append(item) or original(item, https=https),
     )
@@ -106,7 +106,7 @@ def test_a_changed_ingress_changes_its_hosts_alone(
     assert [item.metadata.name for item in read] == ["b"]
 
 
-original = module.read_ingress
+original = readings.read_ingress
 
 
 def test_the_last_reference_takes_the_upstream_along(translator: Translator) -> None:
@@ -266,12 +266,14 @@ def test_a_failed_update_loses_no_change(
 
     text = ingress("new", f"rules: [{rule('n.test', path('Prefix', '/'))}]")
     with monkeypatch.context() as patched:
-        patched.setattr(module, "read_ingress", fails)
-        with pytest.raises(RuntimeError):
+        patched.setattr(readings, "read_ingress", fails)
+        with pytest.raises(RuntimeError, match="a defect"):
             translator.update(put(text + service("late")) + gone("Ingress", "a"))
+    with pytest.raises(RuntimeError, match="only rebuilding helps"):
+        translator.update(put(service("later")))
     made = translator.rebuilt(Options())
     fresh = Translator(Options())
-    fresh.update(put(BASE + text + service("late")))
+    fresh.update(put(BASE + text + service("late") + service("later")))
     fresh.update(gone("Ingress", "a"))
     assert made.snapshot.hosts == fresh.snapshot.hosts
     assert made.diagnostics == fresh.diagnostics
