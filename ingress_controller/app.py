@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import importlib.metadata
+import ipaddress
 import os
 import signal
 import time
@@ -134,6 +135,7 @@ class App:
         self._announced = asyncio.Event()
         https = sockets.https
         self._self_signed = None if https is None else default_pair(time.time())
+        denied = (*settings.worker.denied_endpoints, *(cluster.denied_addresses if cluster else ()))
         options = options_of(
             settings.translation,
             settings.https,
@@ -141,12 +143,14 @@ class App:
             https_port=None if https is None else https.port,
             default_certificate=self._self_signed,
             local_endpoints=cluster is None,
-            denied_addresses=() if cluster is None else cluster.denied_addresses,
+            denied_addresses=denied,
         )
         setup = WorkerSetup(
             listeners=dict(sockets.clients),
             limits=settings.limits,
-            options=settings.worker,
+            options=msgspec.structs.replace(
+                settings.worker, denied_endpoints=tuple(filter(_is_network, denied))
+            ),
             openssl_usable=openssl_usable,
         )
         self._supervisor = Supervisor(setup, log, self._look)
@@ -297,6 +301,14 @@ class App:
         # queueing connections that nobody accepts once the workers have closed theirs.
         self._sockets.close_clients()
         self._stopped.set()
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def serve(settings: Settings, sockets: Sockets, announce: Callable[[Serving], None]) -> int:

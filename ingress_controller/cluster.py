@@ -3,27 +3,56 @@
 The source reads with every replica; status and Events are written by the one that holds the Lease.
 """
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from ingress_controller.admin.metrics import ClusterState, WatchState
+from ingress_controller.leader.elector import Alone, Elector, new_identity
 from ingress_controller.logs import Log
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.settings import Settings
 from ingress_controller.sources.cluster import ClusterSource, Scope
+from ingress_controller.sources.credentials import ACCOUNT_FOLDER
 from ingress_controller.sources.kube_api import Access, KubeApi
-from ingress_controller.store import Name
+from ingress_controller.status.publish import Publisher
+from ingress_controller.status.writer import StatusWriter
+from ingress_controller.store import Name, ObjectChange
 from ingress_controller.translate.diagnostics import Diagnostic
+from ingress_controller.translate.translator import Standing
+
+LEASE = "python-ingress-leader"
 
 
 class ClusterSide:
     """One cluster, as this replica reads and writes it. The control loop's `Audience`."""
 
     def __init__(self, api: KubeApi, settings: Settings, log: Log) -> None:
+        publishing = settings.publishing
         self.source = ClusterSource(api, _scope(settings), log)
         self._api = api
+        self._leader: Elector | Alone = Alone()
+        if publishing.leader_elect and (publishing.publish_status or publishing.events):
+            identity = new_identity(os.environ.get("POD_NAME", ""))
+            self._leader = Elector(api, _lease(settings), identity, log)
+        self._clear = publishing.clear_status_on_shutdown
+        self._status: StatusWriter | None = None
+        self._publisher: Publisher | None = None
+        if publishing.publish_status:
+            self._status = StatusWriter(api, self.source.statuses, self._leader, log)
+            self.source.on_status = self._status.seen
+            service = publishing.publish_service
+            self._publisher = Publisher(
+                api,
+                self._leader,
+                log,
+                service=None if service is None else Name(*service.split("/")),
+                fixed=publishing.publish_address,
+                nodes=publishing.publish_nodes,
+                on_change=self._status.publish,
+            )
 
     @classmethod
     @asynccontextmanager
@@ -44,16 +73,20 @@ class ClusterSide:
 
     @property
     def denied_addresses(self) -> tuple[str, ...]:
-        """Where no EndpointSlice may lead: the API server's address, and our own."""
+        """Where no endpoint may lead: addresses or names of the API server, and our own."""
         own = os.environ.get("POD_IPS", "").split(",")
-        server = urlsplit(self._api.server).hostname
-        return tuple(address for address in (server or "", *own) if address)
+        server = urlsplit(self._api.server).hostname or ""
+        return tuple(address for address in (server, *own) if address)
 
-    def served(self, names: Sequence[Name]) -> None:
-        """Every worker serves these Ingresses as they are."""
+    def changed(self, changes: Sequence[ObjectChange]) -> None:
+        """What the source tells: the publishing Service is among it."""
+        if self._publisher is not None:
+            self._publisher.changed(changes)
 
-    def left(self, names: Sequence[Name]) -> None:
-        """No worker serves these Ingresses any more."""
+    def confirmed(self, standings: Mapping[Name, Standing | None]) -> None:
+        """Every worker serves a version in which this was the standing of these Ingresses."""
+        if self._status is not None:
+            self._status.confirm(standings)
 
     def found(
         self,
@@ -63,7 +96,25 @@ class ClusterSide:
         """All current diagnostics."""
 
     async def run(self) -> None:
-        """Writes until it is cancelled."""
+        """Writes until it is cancelled; then removes what it wrote, if that is wanted, and lets
+        another replica lead at once."""
+        tasks = [
+            asyncio.create_task(each.run(), name=f"run {type(each).__name__}")
+            for each in (self._leader, self._status, self._publisher)
+            if each is not None and not isinstance(each, Alone)
+        ]
+        try:
+            if not tasks:
+                await asyncio.Event().wait()  # nothing is written: until cancelled
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        finally:
+            if self._clear and self._status is not None:
+                await self._status.clear()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def state(self) -> ClusterState:
@@ -81,7 +132,33 @@ class ClusterSide:
             )
             for each in self.source.kinds
         ]
-        return ClusterState(watches, False, {}, 0, {})
+        status = None if self._status is None else self._status.counts
+        return ClusterState(
+            watches=watches,
+            leading=self._leader.leading,
+            status_writes={}
+            if status is None
+            else {"written": status.written, "failed": status.failed},
+            status_pending=0 if status is None else status.pending,
+            events={},
+        )
+
+
+def _lease(settings: Settings) -> Name:
+    """The Lease of the replicas that serve the same Ingresses."""
+    if settings.publishing.lease is not None:
+        return Name(*settings.publishing.lease.split("/"))
+    return Name(own_namespace(), LEASE)
+
+
+def own_namespace() -> str:
+    """The namespace of the pod that we run in; ``default`` outside of one."""
+    try:
+        with open(f"{ACCOUNT_FOLDER}/namespace", encoding="ascii") as file:
+            mounted = file.read().strip()
+    except OSError:
+        mounted = ""
+    return os.environ.get("POD_NAMESPACE") or mounted or "default"
 
 
 def _scope(settings: Settings) -> Scope:

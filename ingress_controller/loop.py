@@ -12,7 +12,7 @@ rules name included: no request ever meets a half-built table.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -28,7 +28,7 @@ from ingress_controller.supervisor.workers import Supervisor, within
 from ingress_controller.translate.diagnostics import Diagnostic, order
 from ingress_controller.translate.expiry import expiring
 from ingress_controller.translate.options import Options
-from ingress_controller.translate.translator import Translator
+from ingress_controller.translate.translator import Standing, Translator
 from router.model.limits import Limits
 from router.model.snapshot import Delta, SnapshotVersion
 
@@ -57,11 +57,12 @@ class _Outcome(NamedTuple):
 class Audience(Protocol):
     """Who is told what is served, and what is wrong: in a cluster, status and Events."""
 
-    def served(self, names: Sequence[Name]) -> None:
-        """Every worker serves these Ingresses as they are."""
+    def changed(self, changes: Sequence[ObjectChange]) -> None:
+        """What the source told, before it means anything."""
 
-    def left(self, names: Sequence[Name]) -> None:
-        """No worker serves these Ingresses any more."""
+    def confirmed(self, standings: Mapping[Name, Standing | None]) -> None:
+        """Every worker serves a version in which this was the standing of these Ingresses; None: it
+        was not there."""
 
     def found(
         self,
@@ -102,7 +103,7 @@ class ControlLoop:
         self._log = log
         self._options = options
         self._audience = audience
-        self._unconfirmed: deque[tuple[SnapshotVersion, frozenset[Name]]] = deque()
+        self._unconfirmed: deque[tuple[SnapshotVersion, Mapping[Name, Standing | None]]] = deque()
         """Ingresses read for a version that some worker does not serve yet."""
         self._holdoff = Holdoff()
         self._retention = retention
@@ -116,6 +117,8 @@ class ControlLoop:
         # Before the first snapshot nothing can be emptied, so nothing is held back.
         self._holdoff.add(changes, time.monotonic() if self.published else float("-inf"))
         self._added.set()
+        if self._audience is not None:
+            self._audience.changed(changes)
 
     def synced(self) -> None:
         """All that is wanted now has been handed over."""
@@ -127,13 +130,11 @@ class ControlLoop:
 
     def acknowledged(self, version: SnapshotVersion) -> None:
         """Every worker serves this version, or a later one."""
-        confirmed: set[Name] = set()
+        confirmed: dict[Name, Standing | None] = {}
         while self._unconfirmed and self._unconfirmed[0][0] <= version:
             confirmed |= self._unconfirmed.popleft()[1]
         if confirmed and self._audience is not None:
-            served = {name for name in confirmed if self.translator.served(name)}
-            self._audience.served(sorted(served))
-            self._audience.left(sorted(confirmed - served))
+            self._audience.confirmed(confirmed)
 
     async def explain(
         self, url: str, method: str, headers: Sequence[str], limits: Limits
@@ -238,10 +239,11 @@ class ControlLoop:
         """Remembers whom to tell what when the workers are so far."""
         touched = self.translator.take_touched()
         if touched and self._audience is not None:
-            self._unconfirmed.append((self.translator.snapshot.version, touched))
+            standings = {name: self.translator.standing(name) for name in touched}
+            self._unconfirmed.append((self.translator.snapshot.version, standings))
             if len(self._unconfirmed) > MAX_UNCONFIRMED:
-                version, names = self._unconfirmed.pop()
-                self._unconfirmed[-1] = (version, names | self._unconfirmed[-1][1])
+                version, newest = self._unconfirmed.pop()
+                self._unconfirmed[-1] = (version, {**self._unconfirmed[-1][1], **newest})
             served = self._supervisor.served_version
             if served is not None:
                 self.acknowledged(served)
@@ -260,7 +262,11 @@ class ControlLoop:
         return (
             *self._source.diagnostics,
             *self.translator.diagnostics,
-            *expiring(self.translator.presented_certificates(with_default=True), time.time()),
+            *expiring(
+                self.translator.presented_certificates(with_default=True),
+                time.time(),
+                self.translator.named_materials(),
+            ),
         )
 
     def _report(self) -> None:

@@ -52,7 +52,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """Which cluster is watched, and how much of it. Not together with --manifests."""
 
     kubeconfig: KubeconfigPath | None = None
-    """File that says how to reach the cluster. None: the pod's own service account."""
+    """File that says how to reach the cluster. None: with --context, what kubectl would read
+    ($KUBECONFIG or ~/.kube/config); else the pod's own service account."""
     context: str | None = None
     """Context of the kubeconfig. None: its current one."""
     watch_namespace: tuple[Namespace, ...] = ()
@@ -88,8 +89,9 @@ class Publishing(msgspec.Struct, frozen=True, kw_only=True):
 class Translation(msgspec.Struct, frozen=True, kw_only=True):
     """Which Ingress objects are ours, and what they may ask for."""
 
-    ingress_class: tuple[str, ...] = ("python",)
-    """Names of the IngressClass objects to serve. May be repeated."""
+    ingress_class: tuple[str, ...] = ()
+    """Names of classes to serve even where no IngressClass object of that name is known. May be
+    repeated. None: ``python`` for folders of manifests; in a cluster the objects alone count."""
     controller: tuple[str, ...] = ("python-ingress.dev/controller",)
     """Values of spec.controller of the IngressClass objects to serve. May be repeated."""
     watch_ingress_without_class: bool = False
@@ -171,6 +173,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     logging: Logging = Logging()
 
 
+FOLDER_CLASSES = ("python",)
+"""Classes that folders of manifests may name without an IngressClass object."""
+
 TOPICS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("serving", Serving),
     ("cluster", Cluster),
@@ -233,8 +238,6 @@ def _fit_together(settings: Settings) -> None:
         raise UsageError(
             "--manifests serves folders and --kubeconfig a cluster; leave one of both out"
         )
-    if cluster.context and not cluster.kubeconfig:
-        raise UsageError("--context chooses from a kubeconfig; name it by --kubeconfig")
     if publishing.publish_nodes != "off" and publishing.publish_service is None:
         raise UsageError(
             "--publish-nodes needs --publish-service: the nodes are those that run its pods"
@@ -289,8 +292,9 @@ def options_of(
     """
     published = translation.published_http_port
     published_https = https.published_https_port
+    classes = translation.ingress_class or (FOLDER_CLASSES if local_endpoints else ())
     return TranslationOptions(
-        ingress_classes=translation.ingress_class,
+        ingress_classes=classes,
         controllers=translation.controller,
         watch_ingress_without_class=translation.watch_ingress_without_class,
         allow_external_name=translation.allow_external_name,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_network
 from weakref import WeakValueDictionary
 
 from router.accesslog import AccessLog
@@ -111,6 +112,7 @@ class Runtime:
         "clock",
         "counters",
         "date_line",
+        "denied",
         "draining",
         "guarded",
         "limits",
@@ -152,6 +154,8 @@ class Runtime:
         self.proxies = TrustedProxies(options.trusted_proxies)
         self.proxy_protocol = TrustedProxies(options.proxy_protocol_from)
         """Peers whose connections begin with a PROXY protocol header."""
+        self.denied = tuple(ip_network(each) for each in options.denied_endpoints)
+        """Networks to which no name of an endpoint may lead."""
         self.server_line = (
             f"Server: {options.server_header}\r\n".encode("latin-1")
             if options.server_header

@@ -6,6 +6,7 @@ import sys
 
 from ingress_controller.flags import UsageError
 from ingress_controller.settings import Settings, run_flags, run_settings
+from ingress_controller.sources.credentials import ACCOUNT_FOLDER
 
 HELP = "serve the Ingress objects of a cluster, or of folders of Kubernetes manifests"
 DESCRIPTION = """\
@@ -24,7 +25,6 @@ whatever cannot be read or reached leaves the last good state serving.
 What is served, and why, is told on the admin port: curl http://127.0.0.1:10254/routes
 SIGTERM drains: see --drain-accept and --drain-timeout. Ctrl-C ends within seconds, twice at once.
 """
-SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not _has_source(settings):
         raise UsageError(
             "nothing to serve: this is no pod with a service account, so name a cluster "
-            "(--kubeconfig ~/.kube/config) or a folder (--manifests ./manifests), "
+            "(--kubeconfig ~/.kube/config), or a folder (--manifests ./manifests), "
             "or try `ingress-controller demo`"
         )
     # Only now: --help and a wrong flag need neither uvloop nor aiohttp.
@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _has_source(settings: Settings) -> bool:
     """Whether the settings, or the pod that we run in, say where objects come from."""
-    if settings.serving.manifests or settings.cluster.kubeconfig:
+    cluster = settings.cluster
+    if settings.serving.manifests or cluster.kubeconfig or cluster.context:
         return True
-    return "KUBERNETES_SERVICE_HOST" in os.environ and os.path.exists(SERVICE_ACCOUNT)
+    return "KUBERNETES_SERVICE_HOST" in os.environ and os.path.isdir(ACCOUNT_FOLDER)

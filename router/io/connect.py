@@ -3,9 +3,11 @@
 import asyncio
 import socket
 import ssl
-from ipaddress import ip_address
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import cast
 
+from router.addresses import inner, refused_always, refused_local
 from router.exchange import Exchange
 from router.http.faults import (
     CONNECT_REFUSED,
@@ -71,7 +73,9 @@ class Dialler:
         exchange.connect_failed(fault)
 
     async def _open(self, target: Target) -> UpstreamConnection:
-        host = await endpoint_address(self._loop, target.address, target.port)
+        host = await endpoint_address(
+            self._loop, target.address, target.port, self._hub.runtime.denied
+        )
         if target.tls is None:
             _, connection = await self._loop.create_connection(
                 lambda: UpstreamConnection(self._hub, target), host, target.port
@@ -114,7 +118,12 @@ class Dialler:
         )
 
 
-async def endpoint_address(loop: asyncio.AbstractEventLoop, host: str, port: int) -> str:
+async def endpoint_address(
+    loop: asyncio.AbstractEventLoop,
+    host: str,
+    port: int,
+    denied: Iterable[IPv4Network | IPv6Network],
+) -> str:
     """The address to dial for an endpoint: itself, or for a name the first one that is no way into
     this machine or its neighbours. Judged after resolution, because the owner of a name can make
     it mean anything.
@@ -126,9 +135,8 @@ async def endpoint_address(loop: asyncio.AbstractEventLoop, host: str, port: int
         return host
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for _, _, _, _, place in found[:MAX_ADDRESSES]:
-        ip = ip_address(place[0])
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        if not (ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast):
+        ip = inner(ip_address(place[0]))
+        if not (refused_always(ip) or refused_local(ip) or any(ip in each for each in denied)):
             return str(place[0])
     raise OSError(f"{host} has no address that may be an endpoint")
 

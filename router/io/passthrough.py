@@ -111,7 +111,7 @@ async def pass_through(
         tried.append(target)
         try:
             async with asyncio.timeout(rt.limits.upstream_connect_timeout):
-                host = await endpoint_address(loop, target.address, target.port)
+                host = await endpoint_address(loop, target.address, target.port, rt.denied)
                 _, back = await loop.create_connection(
                     lambda: Side(hub, lambda: front, timed=False), host, target.port
                 )

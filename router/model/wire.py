@@ -60,6 +60,10 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     proxy_protocol_from: tuple[Network, ...] = ()
     """CIDRs of load balancers that begin each connection with a PROXY protocol header (version 1
     or 2) on all ports; connections from them without one are refused."""
+    denied_endpoints: tuple[Network, ...] = ()
+    """CIDRs that are never endpoints, whatever an EndpointSlice or the name of an ExternalName
+    Service says. In a cluster, the API server and this controller itself are denied anyway, and so
+    are loopback, link-local and clouds' metadata addresses."""
 
 
 class Configure(msgspec.Struct, frozen=True, tag="configure"):
