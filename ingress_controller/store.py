@@ -15,7 +15,7 @@ from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.objects.service import Service
 from ingress_controller.objects.slices import SERVICE_NAME_LABEL, Endpoints, EndpointSlice
 
-__all__ = ["KubernetesObject", "Name", "ObjectChange", "ObjectKey", "Store", "key_of"]
+__all__ = ["Applied", "KubernetesObject", "Name", "ObjectChange", "ObjectKey", "Store", "key_of"]
 
 
 class Name(NamedTuple):
@@ -29,6 +29,16 @@ class ObjectChange(NamedTuple):
     """The newest version of an object; None when it is gone."""
 
     key: ObjectKey
+    object: KubernetesObject | None
+
+
+class Applied(NamedTuple):
+    """A change after which something is different."""
+
+    key: ObjectKey
+    name: Name
+    """As the store has it: to be kept by others instead of a copy."""
+    before: KubernetesObject | None
     object: KubernetesObject | None
 
 
@@ -73,51 +83,30 @@ class Store:
             "ConfigMap": self.config_maps,  # type: ignore[dict-item]  # the same
         }
 
-    def apply(self, change: ObjectChange) -> tuple[KubernetesObject | None, bool]:
-        """Takes a change in; answers what was there before, and whether anything is different.
-
-        Raises:
-            ValueError: the key is of a kind that is not kept.
-        """
-        key, item = change
-        objects = self._kinds.get(key.kind)
-        if objects is None:
-            raise ValueError(f"objects of kind {key.kind} are not kept")
-        name = Name(key.namespace, key.name)
-        before = objects.get(name)
-        if before == item:
-            return before, False
-        if item is None:
-            del objects[name]
-        else:
-            objects[name] = item
-        if isinstance(item or before, EndpointSlice):
-            self._index_slice(name, before, item)
-        elif key.kind == "Service":
-            if item is None:
-                self._namespaces_of_service.discard(name.name, name.namespace)
-            else:
-                self._namespaces_of_service.add(name.name, name.namespace)
-        return before, True
-
-    def apply_all(
-        self, changes: Iterable[ObjectChange]
-    ) -> list[tuple[ObjectChange, KubernetesObject | None]]:
-        """Takes changes in; answers those after which something is different, each with what was
-        there before.
+    def apply(self, changes: Iterable[ObjectChange]) -> list[Applied]:
+        """Takes changes in; answers those after which something is different.
 
         Raises:
             ValueError: a key is of a kind that is not kept; nothing was taken in.
         """
         every = tuple(changes)
-        for change in every:
-            if change.key.kind not in self._kinds:
-                raise ValueError(f"objects of kind {change.key.kind} are not kept")
+        for key, _ in every:
+            if key.kind not in self._kinds:
+                raise ValueError(f"objects of kind {key.kind} are not kept")
         found = []
-        for change in every:
-            before, different = self.apply(change)
-            if different:
-                found.append((change, before))
+        for key, item in every:
+            objects = self._kinds[key.kind]
+            name = Name(key.namespace, key.name)
+            before = objects.get(name)
+            if before == item:
+                continue
+            if item is None:
+                del objects[name]
+            else:
+                objects[name] = item
+            applied = Applied(key, name, before, item)
+            self._index(applied)
+            found.append(applied)
         return found
 
     def slices_of(self, service: Name) -> Iterator[tuple[Name, EndpointSlice]]:
@@ -135,13 +124,16 @@ class Store:
             for name, item in objects.items():
                 yield ObjectChange(ObjectKey(kind, *name), item)
 
-    def _index_slice(
-        self, name: Name, before: KubernetesObject | None, item: KubernetesObject | None
-    ) -> None:
+    def _index(self, applied: Applied) -> None:
+        name, before, item = applied.name, applied.before, applied.object
         if isinstance(before, EndpointSlice):
             self._slices_of.discard(service_of(before), name)
         if isinstance(item, EndpointSlice):
             self._slices_of.add(service_of(item), name)
+        elif applied.key.kind == "Service" and item is None:
+            self._namespaces_of_service.discard(name.name, name.namespace)
+        elif applied.key.kind == "Service":
+            self._namespaces_of_service.add(name.name, name.namespace)
 
 
 def service_of(item: EndpointSlice) -> Name:

@@ -1,4 +1,4 @@
-"""The endpoint sets of all upstreams in use: a memo of slices, merged without any route."""
+"""The endpoint sets of all upstreams in use, merged from slices without any route."""
 
 from collections.abc import MutableMapping
 
@@ -21,23 +21,19 @@ from router.model.upstreams import Endpoint, EndpointSet, UpstreamKey
 class EndpointSets:
     """Endpoints by upstream. Slices of Services that no route leads to are never read."""
 
-    __slots__ = ("_backends", "_endpoints_read", "_guard", "_slices_read", "_store", "current")
+    __slots__ = ("_backends", "_guard", "_slices_read", "_store", "current")
 
     def __init__(self, store: Store, backends: Backends, guard: Guard) -> None:
         self._store = store
         self._backends = backends
         self._guard = guard
         self._slices_read: dict[Name, SliceReading] = {}
-        self._endpoints_read: dict[Name, SliceReading] = {}
+        """Of Services with several slices, of which mostly one changes."""
         self.current: dict[UpstreamKey, EndpointSet] = {}
 
     def forget_slice(self, name: Name) -> None:
         """A slice is different or gone."""
         self._slices_read.pop(name, None)
-
-    def forget_endpoints(self, name: Name) -> None:
-        """An Endpoints object is different or gone."""
-        self._endpoints_read.pop(name, None)
 
     def drop(
         self, key: UpstreamKey, changed: MutableMapping[UpstreamKey, EndpointSet | None]
@@ -81,16 +77,18 @@ class EndpointSets:
         return (ObjectKey("Endpoints", *service),) if service in self._store.endpoints else ()
 
     def _readings(self, service: Name) -> list[SliceReading]:
+        slices = list(self._store.slices_of(service))
+        if len(slices) == 1:
+            name, item = slices[0]
+            self._slices_read.pop(name, None)
+            return [read_slice(item, self._guard)]
         readings = []
-        for name, item in self._store.slices_of(service):
+        for name, item in slices:
             reading = self._slices_read.get(name)
             if reading is None:
                 reading = self._slices_read[name] = read_slice(item, self._guard)
             readings.append(reading)
         endpoints = self._store.endpoints.get(service)
         if not readings and endpoints is not None:
-            reading = self._endpoints_read.get(service)
-            if reading is None:
-                reading = self._endpoints_read[service] = read_endpoints(endpoints, self._guard)
-            readings.append(reading)
+            readings.append(read_endpoints(endpoints, self._guard))
         return readings

@@ -16,18 +16,19 @@
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.store import Name
-from ingress_controller.translate.annotations import ClientDemand
 from ingress_controller.translate.certificates import (
     CertificateSource,
     HostFinding,
     Wanted,
     choose,
 )
-from ingress_controller.translate.diagnostics import DiagnosticCode, Severity
+from ingress_controller.translate.clients import ClientRules, HostNotes
+from ingress_controller.translate.diagnostics import DiagnosticCode
 from ingress_controller.translate.options import Options
 from ingress_controller.translate.secrets import Secrets
 from ingress_controller.translate.verdicts import (
@@ -48,7 +49,9 @@ from router.model.snapshot import (
 )
 from tls.certificate import CertificatePair
 from tls.names import any_covers
-from tls.policy import Authorities, Profile, TlsPolicy
+from tls.policy import Authorities, TlsPolicy
+
+_NO_VERDICTS: Mapping[Name, Verdict] = MappingProxyType({})
 
 
 class HostTls(NamedTuple):
@@ -62,8 +65,8 @@ class HostTls(NamedTuple):
     namespace: str | None
     """Whose certificates these are; None when nobody has TLS for the host."""
     sources: tuple[CertificateSource, ...]
-    looked_at: frozenset[ObjectKey]
-    """Secrets and ConfigMaps on which this depends, whether they exist or not."""
+    looked_at: tuple[ObjectKey, ...]
+    """Secrets and ConfigMaps on which this depends, whether they exist or not; each once."""
     findings: tuple[HostFinding, ...]
 
 
@@ -101,28 +104,30 @@ class _Decision:
         first = next((one for one in claimants if one.has_rules), claimants[0])
         self._owner = first.name.namespace
         self._owners = [one for one in claimants if one.name.namespace == self._owner]
-        self._looked_at: set[ObjectKey] = set()
-        self._findings: list[HostFinding] = []
+        self._notes = HostNotes()
         self._verdicts: dict[Name, Verdict] = {}
-        self._closed_host = ""
-        """Why the whole host is closed."""
-        self._authorities: Authorities | None = None
 
     def made(self) -> HostTls:
         to = self._passes_to() if self._options.https else None
         if to is not None and to.upstream is not None:
             self._pass_through()
             return self._result(Passthrough(to.upstream, to.origin), (), None, ())
+        rules = ClientRules(self._owners, self._notes, self._secrets, self._options)
+        closed = rules.closed
         if to is not None:
-            self._closed_host = "TLS is passed through, and there is no backend to pass it to"
-        policy = self._policy()
+            closed = closed or "TLS is passed through, and there is no backend to pass it to"
         namespace, pairs, sources = self._certificates()
         for claimant in self._claimants:
-            self._judge(claimant, policy, namespace)
+            self._judge(claimant, rules, closed, namespace)
         if not self._options.https:
             return self._result(None, (), None, ())
+        policy, authorities = rules.policy, rules.authorities
+        if closed:
+            # Nothing is served, so nobody need be asked for a certificate.
+            policy, authorities = TlsPolicy(profile=policy.profile), None
         digests = tuple(pair.digest for pair in pairs)
-        return self._result(Terminate(digests, policy), pairs, namespace, sources)
+        entry = Terminate(digests, policy)
+        return self._result(entry, pairs, namespace, sources, authorities)
 
     def _result(
         self,
@@ -130,16 +135,17 @@ class _Decision:
         pairs: tuple[CertificatePair, ...],
         namespace: str | None,
         sources: tuple[CertificateSource, ...],
+        authorities: Authorities | None = None,
     ) -> HostTls:
         return HostTls(
             server_name,
             pairs,
-            self._authorities,
-            self._verdicts,
+            authorities,
+            self._verdicts or _NO_VERDICTS,
             namespace,
             sources,
-            frozenset(self._looked_at),
-            tuple(dict.fromkeys(self._findings)),
+            tuple(self._notes.looked_at),
+            tuple(dict.fromkeys(self._notes.findings)),
         )
 
     # -- passthrough
@@ -151,7 +157,7 @@ class _Decision:
             return None
         to = first.passthrough
         if to is None or to.upstream is None:
-            self._say(
+            self._notes.say(
                 first.name,
                 DiagnosticCode.PASSTHROUGH_IMPOSSIBLE,
                 "error",
@@ -178,7 +184,7 @@ class _Decision:
             if claimant is not first and (
                 not claimant.settings.passthrough or claimant.passthrough != first.passthrough
             ):
-                self._say(
+                self._notes.say(
                     claimant.name,
                     DiagnosticCode.PASSTHROUGH_CONFLICT,
                     "warning",
@@ -189,96 +195,6 @@ class _Decision:
                     "",
                     "choose another host",
                 )
-
-    # -- client certificates, profile
-
-    def _policy(self) -> TlsPolicy:
-        wishes = {one.settings.tls_profile for one in self._owners} - {None}
-        wishes = wishes or {one.defaults.tls_profile for one in self._owners}
-        profile: Profile = "modern" if "modern" in wishes else "intermediate"
-        demand = next((one for one in self._owners if one.settings.clients is not None), None)
-        if demand is None or demand.settings.clients is None:
-            return TlsPolicy(profile=profile)
-        clients = demand.settings.clients
-        self._authorities = self._read_authorities(demand.name, clients)
-        if self._authorities is None or self._closed_host:
-            self._authorities = None
-            return TlsPolicy(profile=profile)
-        return TlsPolicy(
-            profile=profile,
-            client_certificates=clients.mode,
-            authorities=self._authorities.digest,
-            verify_depth=clients.verify_depth,
-        )
-
-    def _read_authorities(self, ingress: Name, clients: ClientDemand) -> Authorities | None:
-        """Whom the host's clients must come from; closes the host when that cannot be found out."""
-        if clients.problem:
-            self._closed_host = clients.problem  # said when the annotation was read
-            return None
-        if not self._options.https:
-            self._closed_host = "client certificates are demanded, and HTTPS is not served"
-            self._unverifiable(ingress, clients, self._closed_host, "start with --https-port")
-            return None
-        key = ObjectKey(clients.kind, ingress.namespace, clients.name)
-        self._looked_at.add(key)
-        reading = self._secrets.authorities(key)
-        fault = None if reading is None else reading.fault
-        if reading is None or fault is not None:
-            what = f"there is no {key}" if fault is None else f"{key}: {fault.message}"
-            self._closed_host = f"the authorities of client certificates cannot be read: {what}"
-            remedy = "create it" if fault is None else fault.remedy
-            self._unverifiable(ingress, clients, what, remedy)
-            return None
-        for note in reading.notes:
-            self._findings.append(
-                HostFinding(
-                    key,
-                    DiagnosticCode.AUTHORITIES_UNUSABLE,
-                    "warning",
-                    note.field,
-                    note.message,
-                    "the others are taken for the clients of ",
-                    "",
-                    note.remedy,
-                )
-            )
-        return reading.authorities
-
-    def _unverifiable(self, ingress: Name, clients: ClientDemand, what: str, remedy: str) -> None:
-        self._say(
-            ingress,
-            DiagnosticCode.CLIENTS_UNVERIFIABLE,
-            "error",
-            clients.field,
-            f"client certificates cannot be verified: {what}"
-            if self._options.https
-            else "client certificates are demanded, and HTTPS is not served",
-            "all requests get 503 for ",
-            ", so that nobody gets in unverified",
-            remedy,
-        )
-
-    def _satisfied(self, claimant: Claimant, policy: TlsPolicy) -> bool:
-        """Whether the host's policy is what an Ingress asks for, or stricter."""
-        settings = claimant.settings
-        if settings.tls_profile == "modern" and policy.profile != "modern":
-            return False
-        clients = settings.clients
-        if clients is None:
-            return True
-        if clients.problem or self._authorities is None:
-            return False
-        key = ObjectKey(clients.kind, claimant.name.namespace, clients.name)
-        self._looked_at.add(key)
-        reading = self._secrets.authorities(key)
-        return (
-            reading is not None
-            and reading.authorities is not None
-            and reading.authorities.digest == policy.authorities
-            and clients.verify_depth == policy.verify_depth
-            and policy.client_certificates in (clients.mode, "required")
-        )
 
     # -- certificates
 
@@ -297,14 +213,13 @@ class _Decision:
         wanted = [
             Wanted(one.name, one.entries) for one in with_tls if one.name.namespace == namespace
         ]
-        self._looked_at.update(
-            ObjectKey("Secret", each.ingress.namespace, entry.secret)
-            for each in wanted
-            for entry in each.entries
-            if entry.secret
-        )
+        for each in wanted:
+            for entry in each.entries:
+                if entry.secret:
+                    key = ObjectKey("Secret", each.ingress.namespace, entry.secret)
+                    self._notes.looked_at[key] = None
         choice = choose(self._pattern, wanted, self._secrets)
-        self._findings += choice.findings
+        self._notes.findings += choice.findings
         self._foreign([one for one in with_tls if one.name.namespace != namespace], namespace)
         return namespace, choice.pairs, choice.sources
 
@@ -321,7 +236,7 @@ class _Decision:
         for one in others:
             for entry in one.entries:
                 if entry.secret and entry.named:
-                    self._say(
+                    self._notes.say(
                         one.name,
                         DiagnosticCode.CERTIFICATE_CONFLICT,
                         "warning",
@@ -335,13 +250,16 @@ class _Decision:
 
     # -- verdicts
 
-    def _judge(self, claimant: Claimant, policy: TlsPolicy, namespace: str | None) -> None:
-        """Finds what becomes of an Ingress's routes."""
+    def _judge(
+        self, claimant: Claimant, clients: ClientRules, closed_host: str, namespace: str | None
+    ) -> None:
+        """Finds what becomes of an Ingress's routes; ``closed_host`` says why nothing is served."""
         settings = claimant.settings
         own = claimant.name.namespace == self._owner
-        demanded = policy.client_certificates == "required" and own
-        closed = self._closed_host if own or settings.clients is not None else ""
-        if not closed and not self._satisfied(claimant, policy):
+        required = clients.policy.client_certificates == "required"
+        demanded = required and own and not closed_host
+        closed = closed_host if own or settings.clients is not None else ""
+        if not closed and not clients.satisfy(claimant):
             closed = "another Ingress decides what clients of the host must show"
             self._say_unsatisfied(claimant)
         if settings.passthrough:
@@ -378,7 +296,7 @@ class _Decision:
     def _closed_passthrough(self, claimant: Claimant) -> str:
         """Why an Ingress that wants TLS passed through does not get that."""
         if not self._options.https:
-            self._say(
+            self._notes.say(
                 claimant.name,
                 DiagnosticCode.ANNOTATION_UNUSED,
                 "hint",
@@ -389,7 +307,7 @@ class _Decision:
                 "start with --https-port",
             )
             return ""
-        self._say(
+        self._notes.say(
             claimant.name,
             DiagnosticCode.PASSTHROUGH_CONFLICT,
             "error",
@@ -407,7 +325,7 @@ class _Decision:
         clients = claimant.settings.clients
         if clients is not None and clients.problem:
             return  # said when the annotation was read
-        self._say(
+        self._notes.say(
             claimant.name,
             DiagnosticCode.CLIENTS_CONFLICT,
             "error",
@@ -420,7 +338,7 @@ class _Decision:
         )
 
     def _say_redirected(self, claimant: Claimant) -> None:
-        self._say(
+        self._notes.say(
             claimant.name,
             DiagnosticCode.ANNOTATION_CONTRADICTORY,
             "warning",
@@ -429,20 +347,4 @@ class _Decision:
             "plain requests are redirected all the same for ",
             "",
             "remove ssl-redirect",
-        )
-
-    def _say(
-        self,
-        ingress: Name,
-        code: DiagnosticCode,
-        severity: Severity,
-        field: str,
-        message: str,
-        before: str,
-        after: str,
-        remedy: str,
-    ) -> None:
-        key = ObjectKey("Ingress", *ingress)
-        self._findings.append(
-            HostFinding(key, code, severity, field, message, before, after, remedy)
         )

@@ -74,7 +74,8 @@ class IngressReading(msgspec.Struct, frozen=True, gc=False):
     """By host; a host without paths is claimed all the same."""
     default: Claim | None
     """For the hosts in ``claims``; an Ingress without rules claims the empty pattern."""
-    references: frozenset[BackendReference]
+    references: tuple[BackendReference, ...]
+    """Each once, in no particular order."""
     diagnostics: tuple[Diagnostic, ...]
     settings: IngressSettings = IngressSettings()
     tls: dict[HostPattern, tuple[TlsEntry, ...]] = {}
@@ -106,7 +107,7 @@ class _Reader:
         self._https = https
         self._key: ObjectKey = key_of(ingress)
         self._claims: dict[HostPattern, list[Claim]] = {}
-        self._references: set[BackendReference] = set()
+        self._references: dict[BackendReference, BackendReference] = {}
         self._diagnostics: list[Diagnostic] = []
         self._settings = IngressSettings()
 
@@ -136,7 +137,7 @@ class _Reader:
             age=age_key(self._ingress.metadata),
             claims={host: tuple(claims) for host, claims in self._claims.items()},
             default=default,
-            references=frozenset(self._references),
+            references=tuple(self._references),
             diagnostics=tuple(self._diagnostics),
             settings=self._settings,
             tls=tls,
@@ -236,8 +237,7 @@ class _Reader:
                     port.number,
                     self._settings.backend,
                 )
-                self._references.add(reference)
-                return reference
+                return self._references.setdefault(reference, reference)
             which = "both a name and a number" if port.name else "neither a name nor a number"
             return self._dead(
                 origin,

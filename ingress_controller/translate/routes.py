@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.store import Name
 from ingress_controller.translate.backends import Backends
-from ingress_controller.translate.conflicts import HostShare, merge
+from ingress_controller.translate.conflicts import NO_PATHS, HostShare, merge
 from ingress_controller.translate.diagnostics import Diagnostic
 from ingress_controller.translate.ingress import Claim, IngressReading, backend_field
 from ingress_controller.translate.ownership import Ownership
@@ -104,11 +104,12 @@ class Routes:
         self, reading: IngressReading, claims: tuple[Claim, ...]
     ) -> frozenset[PathCondition]:
         """The paths that cert-manager made, in an Ingress of its own or in the user's."""
-        return frozenset(
+        found = [
             claim.path
             for claim in claims
             if is_challenge(claim.path) and (reading.solver or self._leads_to_solver(claim))
-        )
+        ]
+        return frozenset(found) if found else NO_PATHS
 
     def _leads_to_solver(self, claim: Claim) -> bool:
         if isinstance(claim.backend, Answer):

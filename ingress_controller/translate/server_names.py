@@ -206,7 +206,7 @@ class ServerNames:
 
     def _index(self, pattern: HostPattern, before: HostTls | None, after: HostTls | None) -> None:
         """Keeps what looks at what, and what there is to say, up to date."""
-        looked, looks = (each.looked_at if each else frozenset() for each in (before, after))
+        looked, looks = (set(each.looked_at if each else ()) for each in (before, after))
         for key in looked - looks:
             self._looking.discard(key, pattern)
         for key in looks - looked:

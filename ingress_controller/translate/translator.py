@@ -15,6 +15,7 @@ from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.objects.service import Service, ServicePort
 from ingress_controller.objects.slices import EndpointSlice
 from ingress_controller.store import (
+    Applied,
     KubernetesObject,
     Name,
     ObjectChange,
@@ -140,7 +141,7 @@ class Translator:
             ValueError: a change is of a kind that is not kept; nothing was taken in.
             RuntimeError: an update before this one failed; the changes are in all the same.
         """
-        applied = self._store.apply_all(changes)
+        applied = self._store.apply(changes)
         if not self._consistent:
             raise RuntimeError("an update before this one failed, so only rebuilding helps")
         self._consistent = False
@@ -344,31 +345,28 @@ class Translator:
             self._endpoint_sets.sources(name),
         )
 
-    def _take_in(
-        self, applied: Iterable[tuple[ObjectChange, KubernetesObject | None]]
-    ) -> tuple[set[Name], set[Name]]:
-        """What stored changes, each with what was before, concern: the Ingresses to read, and the
-        Services whose endpoints to collect."""
+    def _take_in(self, applied: Iterable[Applied]) -> tuple[set[Name], set[Name]]:
+        """What changes concern that are stored: the Ingresses to read, and the Services whose
+        endpoints to collect."""
         ingresses: set[Name] = set()
         services: set[Name] = set()
         classes_changed = False
-        for change, before in applied:
-            name = Name(change.key.namespace, change.key.name)
+        for change in applied:
+            name = change.name
             if change.key.kind == "Ingress":
                 ingresses.add(name)
             elif change.key.kind == "IngressClass":
                 classes_changed = True
             elif change.key.kind == "Service":
-                came_or_went = before is None or change.object is None
+                came_or_went = change.before is None or change.object is None
                 self._backends.service_changed(name, came_or_went=came_or_went)
                 services.add(name)
             elif change.key.kind == "EndpointSlice":
                 self._endpoint_sets.forget_slice(name)
-                for item in (before, change.object):
+                for item in (change.before, change.object):
                     if isinstance(item, EndpointSlice):
                         services.add(service_of(item))
             elif change.key.kind == "Endpoints":
-                self._endpoint_sets.forget_endpoints(name)
                 services.add(name)
             elif change.key.kind in ("Secret", "ConfigMap"):
                 if change.object is None:

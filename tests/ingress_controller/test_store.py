@@ -5,7 +5,7 @@ import pytest
 from ingress_controller.objects.meta import ObjectKey, ObjectMeta
 from ingress_controller.objects.service import Service
 from ingress_controller.objects.slices import SERVICE_NAME_LABEL, EndpointSlice
-from ingress_controller.store import Name, ObjectChange, Store, key_of
+from ingress_controller.store import Applied, Name, ObjectChange, Store, key_of
 
 WEB = Service(ObjectMeta("web", "shop"))
 KEY = ObjectKey("Service", "shop", "web")
@@ -16,7 +16,7 @@ def part(name: str, service: str) -> EndpointSlice:
 
 
 def put(store: Store, item: EndpointSlice | Service) -> bool:
-    return store.apply(ObjectChange(key_of(item), item))[1]
+    return bool(store.apply([ObjectChange(key_of(item), item)]))
 
 
 def slices(store: Store, service: str) -> set[str]:
@@ -25,16 +25,18 @@ def slices(store: Store, service: str) -> set[str]:
 
 def test_an_equal_object_does_not_matter() -> None:
     store = Store()
-    assert store.apply(ObjectChange(KEY, WEB)) == (None, True)
-    assert store.apply(ObjectChange(KEY, Service(ObjectMeta("web", "shop")))) == (WEB, False)
-    assert store.apply(ObjectChange(KEY, None)) == (WEB, True)
-    assert store.apply(ObjectChange(KEY, None)) == (None, False)
+    name = Name("shop", "web")
+    assert store.apply([ObjectChange(KEY, WEB)]) == [Applied(KEY, name, None, WEB)]
+    assert store.apply([ObjectChange(KEY, Service(ObjectMeta("web", "shop")))]) == []
+    assert store.apply([ObjectChange(KEY, None)] * 2) == [Applied(KEY, name, WEB, None)]
     assert store.services == {}
 
 
 def test_a_kind_that_is_not_kept_is_refused() -> None:
+    store = Store()
     with pytest.raises(ValueError, match="Pod"):
-        Store().apply(ObjectChange(ObjectKey("Pod", "a", "b"), None))
+        store.apply([ObjectChange(KEY, WEB), ObjectChange(ObjectKey("Pod", "a", "b"), None)])
+    assert store.services == {}
 
 
 def test_slices_are_found_by_their_service() -> None:
@@ -46,7 +48,7 @@ def test_slices_are_found_by_their_service() -> None:
     put(store, part("two", "api"))
     assert slices(store, "web") == {"one"}
     assert slices(store, "api") == {"two", "three"}
-    store.apply(ObjectChange(ObjectKey("EndpointSlice", "shop", "one"), None))
+    store.apply([ObjectChange(ObjectKey("EndpointSlice", "shop", "one"), None)])
     assert slices(store, "web") == set()
 
 
@@ -55,7 +57,7 @@ def test_namespaces_of_a_service_name_are_known() -> None:
     put(store, WEB)
     put(store, Service(ObjectMeta("web", "blue")))
     assert set(store.namespaces_of_service("web")) == {"shop", "blue"}
-    store.apply(ObjectChange(KEY, None))
+    store.apply([ObjectChange(KEY, None)])
     assert set(store.namespaces_of_service("web")) == {"blue"}
     assert set(store.namespaces_of_service("other")) == set()
 
@@ -64,7 +66,6 @@ def test_all_objects_fill_another_store() -> None:
     store, other = Store(), Store()
     put(store, WEB)
     put(store, part("one", "web"))
-    for change in store.objects():
-        other.apply(change)
+    other.apply(store.objects())
     assert dict(other.services) == dict(store.services)
     assert slices(other, "web") == {"one"}
