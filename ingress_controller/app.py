@@ -168,6 +168,8 @@ class App:
             log,
             audience=cluster,
         )
+        if cluster is not None:
+            cluster.inform(lambda: self._loop.translator)
         self._admin = AdminServer(self, sockets.admin, log)
 
     @property

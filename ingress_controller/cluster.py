@@ -17,11 +17,12 @@ from ingress_controller.settings import Settings
 from ingress_controller.sources.cluster import ClusterSource, Scope
 from ingress_controller.sources.credentials import ACCOUNT_FOLDER
 from ingress_controller.sources.kube_api import Access, KubeApi
+from ingress_controller.status.events import EventWriter
 from ingress_controller.status.publish import Publisher
 from ingress_controller.status.writer import StatusWriter
 from ingress_controller.store import Name, ObjectChange
 from ingress_controller.translate.diagnostics import Diagnostic
-from ingress_controller.translate.translator import Standing
+from ingress_controller.translate.translator import Standing, Translator
 
 LEASE = "python-ingress-leader"
 
@@ -33,6 +34,9 @@ class ClusterSide:
         publishing = settings.publishing
         self.source = ClusterSource(api, _scope(settings), log)
         self._api = api
+        self._log = log
+        self._tells = publishing.events
+        self._events: EventWriter | None = None
         self._leader: Elector | Alone = Alone()
         if publishing.leader_elect and (publishing.publish_status or publishing.events):
             identity = new_identity(os.environ.get("POD_NAME", ""))
@@ -87,20 +91,32 @@ class ClusterSide:
         """Every worker serves a version in which this was the standing of these Ingresses."""
         if self._status is not None:
             self._status.confirm(standings)
+        if self._events is not None:
+            self._events.confirm(standings)
 
-    def found(
-        self,
-        diagnostics: Sequence[Diagnostic],
-        ingresses_about: Callable[[ObjectKey], tuple[ObjectKey, ...]],
-    ) -> None:
+    def found(self, diagnostics: frozenset[Diagnostic]) -> None:
         """All current diagnostics."""
+        if self._events is not None:
+            self._events.found(diagnostics)
+
+    def inform(self, translator: Callable[[], Translator]) -> None:
+        """Says whom to ask, at any time, what an Ingress is to us and what an object is to it."""
+        if self._tells:
+            self._events = EventWriter(
+                self._api,
+                self._leader,
+                self._log,
+                instance=os.environ.get("POD_NAME", ""),
+                standing=lambda name: translator().standing(name),
+                ingresses_about=lambda key: translator().ingresses_about(key),
+            )
 
     async def run(self) -> None:
         """Writes until it is cancelled; then removes what it wrote, if that is wanted, and lets
         another replica lead at once."""
         tasks = [
             asyncio.create_task(each.run(), name=f"run {type(each).__name__}")
-            for each in (self._leader, self._status, self._publisher)
+            for each in (self._leader, self._status, self._publisher, self._events)
             if each is not None and not isinstance(each, Alone)
         ]
         try:
@@ -133,6 +149,7 @@ class ClusterSide:
             for each in self.source.kinds
         ]
         status = None if self._status is None else self._status.counts
+        events = None if self._events is None else self._events.counts
         return ClusterState(
             watches=watches,
             leading=self._leader.leading,
@@ -140,7 +157,13 @@ class ClusterSide:
             if status is None
             else {"written": status.written, "failed": status.failed},
             status_pending=0 if status is None else status.pending,
-            events={},
+            events={}
+            if events is None
+            else {
+                "written": events.written,
+                "failed": events.failed,
+                "dropped": events.dropped,
+            },
         )
 
 

@@ -12,7 +12,7 @@ rules name included: no request ever meets a half-built table.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -64,16 +64,8 @@ class Audience(Protocol):
         """Every worker serves a version in which this was the standing of these Ingresses; None: it
         was not there."""
 
-    def found(
-        self,
-        diagnostics: Sequence[Diagnostic],
-        ingresses_about: Callable[[ObjectKey], tuple[ObjectKey, ...]],
-    ) -> None:
-        """All current diagnostics; called when they are different from before.
-
-        Args:
-            ingresses_about: the Ingresses whose owners must hear of what is said about an object.
-        """
+    def found(self, diagnostics: frozenset[Diagnostic]) -> None:
+        """All current diagnostics; called when they are different from before."""
 
 
 class ControlLoop:
@@ -279,7 +271,7 @@ class ControlLoop:
         if now == before:
             return
         if self._audience is not None:
-            self._audience.found(self.diagnostics, self.translator.ingresses_about)
+            self._audience.found(now)
         fresh = sorted(now - before, key=order)
         for diagnostic in fresh[:MAX_LOGGED]:
             level = diagnostic.severity if diagnostic.severity != "hint" else "info"

@@ -40,6 +40,13 @@ PURE = (
     "tls/store.py",
     "tls/policy.py",
     "tls/tickets.py",
+    "ingress_controller/leader/lease.py",
+    "ingress_controller/status/addresses.py",
+    "ingress_controller/status/agenda.py",
+    "ingress_controller/status/notices.py",
+    "ingress_controller/status/pace.py",
+    "ingress_controller/status/wanted.py",
+    "router/addresses.py",
 )
 OUTSIDE = {"asyncio", "socket", "ssl", "time", "random", "os", "logging", "threading"} | {
     "subprocess",
