@@ -29,7 +29,7 @@ def host(number: int) -> str:
 
 def address(number: int) -> str:
     """An address of the node; the backend answers on all of 10.245.0.0/16."""
-    return f"10.245.{number // 250}.{number % 250 + 1}"
+    return f"10.245.{number // 250 % 240}.{number % 250 + 1}"
 
 
 def inside(number: int, obj: Object) -> Object:
