@@ -152,6 +152,6 @@ def retry_after_seconds(value: str, now: float) -> float | None:
         return min(float(value), MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value).timestamp()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError, IndexError):  # it differs between versions
         return None
     return min(max(moment - now, 0.0), MAX_RETRY_AFTER)

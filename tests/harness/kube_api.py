@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
-from weakref import WeakSet
 
 import msgspec
 from aiohttp import web
@@ -49,11 +48,10 @@ class FakeKubeApi:
         self.faults: list[Fault] = []
         self.manners = Manners()
         """How all watches behave."""
-        self.connections = 0
-        """That were accepted so far and asked for something."""
+        self.peers: set[object] = set()
+        """Addresses of clients' connections that asked for something so far."""
         self.port = 0
         self._watches: list[Watch] = []
-        self._transports: WeakSet[asyncio.Transport] = WeakSet()
         self._lists: dict[str, tuple[int, list[Stored]]] = {}
         self._tokens = itertools.count()
         self._runner: web.AppRunner | None = None
@@ -191,9 +189,8 @@ class FakeKubeApi:
             asyncio.get_running_loop().time(),
         )
         self.requests.append(request)
-        if raw.transport is not None and raw.transport not in self._transports:
-            self._transports.add(raw.transport)
-            self.connections += 1
+        assert raw.transport is not None
+        self.peers.add(raw.transport.get_extra_info("peername"))
         try:
             target = Target.of(request)
             request.verb = target.verb if target is not None else ""

@@ -1,6 +1,7 @@
 """Requests and watches end in bytes or in one of our errors, and every wait has an end."""
 
 import asyncio
+import gc
 import gzip
 import os
 import re
@@ -31,6 +32,7 @@ from ingress_controller.sources.errors import (
 )
 from ingress_controller.sources.kube_api import Access, KubeApi
 from tests.harness.kube_api import FakeKubeApi
+from tests.harness.kube_tls import authority_file, server_context
 from tests.harness.serving import Handler, serving
 from tests.harness.waiting import until
 
@@ -127,7 +129,7 @@ async def test_connections_are_used_again(fake: FakeKubeApi, api: KubeApi) -> No
         await api.request("GET", SECRETS)
         with pytest.raises(NotFoundError):
             await api.request("GET", "/missing")
-    assert fake.connections == 1
+    assert len(fake.peers) == 1
 
 
 @pytest.mark.parametrize(
@@ -611,16 +613,19 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 def test_closing_leaves_nothing_behind(
-    run: Callable[[Awaitable[None]], None], tmp_path: Path
+    run: Callable[[Awaitable[None]], None], tmp_path: Path, *, tls: bool
 ) -> None:
     """Warnings are errors here, also those of objects that nobody closed."""
 
     async def main() -> None:
-        async with FakeKubeApi() as fake:
+        context = server_context(tmp_path) if tls else None
+        async with FakeKubeApi(context=context) as fake:
             before = descriptors()
-            api = await KubeApi.connect(Access(kubeconfig=fake.kubeconfig(tmp_path)))
+            path = fake.kubeconfig(tmp_path, ca=authority_file(tmp_path))
+            api = await KubeApi.connect(Access(kubeconfig=path))
             reading = asyncio.ensure_future(lines(api))
             await until(lambda: fake.watches(), "the watch is there")
             await asyncio.gather(*(api.request("GET", SECRETS) for _ in range(10)))
@@ -630,3 +635,4 @@ def test_closing_leaves_nothing_behind(
             await until(lambda: descriptors() <= before, "all sockets are closed")
 
     run(main())
+    gc.collect()
