@@ -4,6 +4,9 @@
 ``documents``  bytes of a file become documents (YAML, JSON); no I/O
 ``manifests``  folders of such files: what is there, and what changed since the last look
 ``polling``    such folders as a source, looked at again and again
+``kube_api``   requests and watches to the API server: bytes, deadlines, errors of `errors`
+``connections``  its pools of connections; ``lines`` cuts what a watch sends
+``credentials``  what it is shown: a Pod's account, or ``kubeconfig``; knows kubernetes_asyncio
 
 Out: `ObjectChange` values for the translation, and diagnostics about files and broken objects.
 """
