@@ -20,7 +20,8 @@ from aiohttp import web
 
 from tests.harness.kube_faults import Fault, Request
 from tests.harness.kube_paths import Target, expired, too_large
-from tests.harness.kube_store import BY_KIND, Backup, Json, Refusal, Store, Stored, selected
+from tests.harness.kube_selectors import selected
+from tests.harness.kube_store import BY_KIND, Backup, Json, Refusal, Store, Stored
 from tests.harness.kube_watch import Manners, Watch, WatchRun
 
 TOKEN = "continue-"

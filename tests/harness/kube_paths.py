@@ -5,15 +5,8 @@ from collections.abc import Mapping
 import msgspec
 
 from tests.harness.kube_faults import Request
-from tests.harness.kube_store import (
-    KINDS,
-    Collection,
-    Kind,
-    Refusal,
-    Selector,
-    Store,
-    read_selector,
-)
+from tests.harness.kube_selectors import Selector, read_selector
+from tests.harness.kube_store import KINDS, Collection, Kind, Refusal, Store
 
 
 class Target(msgspec.Struct, frozen=True):

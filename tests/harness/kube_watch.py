@@ -9,7 +9,8 @@ from aiohttp import web
 
 from tests.harness.kube_faults import Request
 from tests.harness.kube_paths import Target, expired
-from tests.harness.kube_store import Json, Store, Stored, selected
+from tests.harness.kube_selectors import selected
+from tests.harness.kube_store import Json, Store, Stored
 
 
 class Watch:
