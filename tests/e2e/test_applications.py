@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import re
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -26,7 +28,8 @@ from tests.e2e.kube import Kube
 from tests.e2e.outside import Edge
 
 SAMPLES = ROOT / "manifests" / "samples"
-CURL = re.compile(r"^#\s+(curl .*?)(?:\s{2,}(\S.*))?$", re.MULTILINE)
+SHELL = re.compile(r"^#\s{2,}((?:curl|openssl|kubectl -n samples create) .*?)(?:\s{2,}(\S.*))?$")
+"""A line for the shell in the comments of a sample, and what it says that comes."""
 
 
 @pytest.fixture(scope="module")
@@ -42,39 +45,60 @@ def samples(controller: Controller, tmp_path_factory: pytest.TempPathFactory) ->
     kubectl("delete", "-k", str(folder), "--wait=false")
 
 
-def commands() -> list[tuple[str, str, str]]:
-    """Every curl line of the samples' comments: file, command, what the comment says comes."""
-    return [
-        (file.name, found[1], found[2] or "")
-        for file in sorted(SAMPLES.glob("*.yaml"))
-        for found in CURL.finditer(file.read_text())
-        if file.name != "cert-manager.yaml"
-    ]
+class Line(NamedTuple):
+    """A curl line of a sample."""
+
+    file: str
+    command: str
+    says: str
+    before: tuple[str, ...]
+    """What the comment says to do first."""
 
 
-@pytest.mark.parametrize(
-    ("file", "command", "says"), commands(), ids=[f"{c[0]}: {c[1]}" for c in commands()]
-)
+def lines() -> Iterator[Line]:
+    """Every curl line of the samples' comments."""
+    for file in sorted(SAMPLES.glob("*.yaml")):
+        if file.name == "cert-manager.yaml":
+            continue  # curl has nothing to ask before cert-manager is there
+        before: list[str] = []
+        text = re.sub(r" \\\n#\s*", " ", file.read_text())
+        for found in filter(None, map(SHELL.match, text.splitlines())):
+            if found[1].startswith("curl"):
+                yield Line(file.name, found[1], found[2] or "", tuple(before))
+            else:
+                before.append(found[1])
+
+
+@pytest.mark.parametrize("said", list(lines()), ids=lambda said: f"{said.file}: {said.command}")
 async def test_a_curl_line_of_the_samples_works(
-    samples: str, edge: Edge, kube: Kube, file: str, command: str, says: str
+    samples: str, edge: Edge, kube: Kube, tmp_path: Path, said: Line
 ) -> None:
     """As it stands in the file, from a client outside of the cluster."""
     await _until_addresses(kube, samples, edge)
-    line = command.replace("ADDRESS", edge.host)
+    for command in said.before:
+        await asyncio.to_thread(run, "sh", "-ec", f"cd {tmp_path}; {command}")
+    if said.before:
+        await edge.until_certificate("secure.example", _der(tmp_path / "tls.crt"))
+    line = said.command.replace("ADDRESS", edge.host)
     if line.startswith("curl -N"):  # server-sent events: enough to see some
         line = line.replace("curl -N", "curl -sS -N --max-time 3", 1)
     else:
         line = line.replace("curl", "curl -sS --max-time 10", 1)
 
     done = await asyncio.to_thread(
-        subprocess.run, ["sh", "-c", line], capture_output=True, text=True, timeout=30
+        subprocess.run,
+        ["sh", "-c", line],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
 
     if "--max-time 3" in line:
         assert "event 1 from" in done.stdout, done.stderr
     else:
         assert done.returncode == 0, f"{line}: {done.stderr}"
-        if word := re.match(r"[a-z-]+", says):
+        if word := re.match(r"[a-z-]+", said.says):
             assert word[0] in done.stdout, done.stdout
 
 
@@ -148,6 +172,5 @@ async def _until_addresses(kube: Kube, namespace: str, edge: Edge) -> None:
             await asyncio.sleep(0.1)
 
 
-def test_there_are_curl_lines() -> None:
-    assert len(commands()) >= 8
-    assert Path(SAMPLES, "kustomization.yaml").exists()
+def _der(file: Path) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(file.read_text())

@@ -19,6 +19,10 @@ from tests.e2e.kube import Kube
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{NAME}"
 AUDIT = Path(os.environ.get("CLUSTER_DIR", "/nowhere"), "audit.log")
+UNUSED = {
+    ("patch", "events"): "an Event that is told again is counted five minutes later at the earliest"
+}
+"""Rights that the tests do not need, and why."""
 
 
 class Request(NamedTuple):
@@ -30,6 +34,8 @@ class Request(NamedTuple):
     namespace: str
     name: str
     status: int
+    refused: bool
+    """By RBAC, that is; the API server also says 403 where a namespace is being deleted."""
 
     @property
     def right(self) -> tuple[str, str]:
@@ -55,6 +61,7 @@ def requests() -> Iterator[Request]:
                 about.get("namespace", ""),
                 about.get("name", ""),
                 event.get("responseStatus", {}).get("code", 0),
+                event.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid",
             )
 
 
@@ -70,7 +77,7 @@ def test_nothing_was_forbidden(asked: list[Request]) -> None:
     refused = Counter(
         (request.account, request.right, request.namespace)
         for request in asked
-        if request.status in (401, 403)
+        if request.refused or request.status == 401
     )
 
     assert refused == {}
@@ -78,10 +85,10 @@ def test_nothing_was_forbidden(asked: list[Request]) -> None:
 
 def test_every_right_is_used(asked: list[Request]) -> None:
     """A right that no test made the controller use is one too many, or a test too few."""
-    used = {request.right for request in asked if request.status < 400}
+    used = {request.right for request in asked if not request.refused}
     given = set(rights())
 
-    assert given - used == set()
+    assert given - used <= set(UNUSED)
     assert used - given == set()
 
 

@@ -225,7 +225,7 @@ async def test_kubectl_shows_the_address(space: Space, edge: Edge, standing: lis
 async def addressed() -> AsyncIterator[Controller]:
     """With addresses given by flag, out of order."""
     addresses = "203.0.113.9,lb.example,203.0.113.10"
-    async with instance("addressed", PUBLISH_SERVICE="", PUBLISH_ADDRESS=addresses) as controller:
+    async with instance("addressed", PUBLISH_ADDRESS=addresses) as controller:
         yield controller
 
 
