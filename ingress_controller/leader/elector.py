@@ -120,10 +120,12 @@ class Elector:
         self._hurry = asyncio.Event()
         self._failures = 0
         """In a row."""
-        self._complaint = ""
+        self._complained = ""
+        """Of which kind the failure is that was said last."""
         self._seen_holder: str | None = None
         self._counted_failures = 0
         self._terms = 0
+        self._ending = False
 
     @property
     def leading(self) -> bool:
@@ -169,14 +171,17 @@ class Elector:
             raise
         except ForbiddenError as error:
             self._failed(
+                "forbidden",
                 "cannot take part in the election of the leader, so nothing writes status or "
                 f"Events from here: {error}; allow create on leases, and get and update on "
                 f"{self._lease.name}, in a Role of namespace {self._lease.namespace}, or start "
-                "with --no-leader-elect"
+                "with --no-leader-elect",
             )
             least = FORBIDDEN_SECONDS
         except ApiError as error:
-            self._failed(f"cannot ask for the Lease of the leader; it is tried again: {error}")
+            self._failed(
+                "unavailable", f"cannot ask for the Lease of the leader; it is tried again: {error}"
+            )
             least = error.retry_after or 0.0
         except Exception as error:
             self._count_failure()
@@ -232,6 +237,7 @@ class Elector:
             return await self._api.request(method, path, body=body, timeout=self._timing.request)
 
     async def _release(self) -> None:
+        self._ending = True
         write = self._candidate.release(_wall())
         self._look()
         if write is None:
@@ -254,7 +260,10 @@ class Elector:
         # A renewal that came too late ended one term and began another, even if nobody noticed.
         ended = told > -math.inf and now >= min(told, until)
         if ended:
-            self._log.warning("this process does not lead any more", identity=self._identity)
+            level = "info" if self._ending else "warning"
+            self._log.write(
+                level, "this process does not lead any more", {"identity": self._identity}
+            )
             self._tell(leading=False)
         if now < until:
             self._timer = asyncio.get_running_loop().call_later(until - now, self._look)
@@ -271,18 +280,18 @@ class Elector:
 
     def _succeeded(self) -> None:
         self._failures = 0
-        self._complaint = ""
+        self._complained = ""
         holder = self._candidate.holder
         if holder != self._seen_holder:
             self._seen_holder = holder
             if holder != self._identity:
                 self._log.info("another process leads", leader=holder or "nobody yet")
 
-    def _failed(self, complaint: str) -> None:
+    def _failed(self, kind: str, complaint: str) -> None:
         """Counts; and says it once, until something else happens."""
         self._count_failure()
-        if complaint != self._complaint:
-            self._complaint = complaint
+        if kind != self._complained:
+            self._complained = kind
             self._log.warning(complaint)
 
     def _count_failure(self) -> None:

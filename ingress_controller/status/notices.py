@@ -26,12 +26,7 @@ import msgspec
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.status.pace import Bucket
 from ingress_controller.store import Name
-from ingress_controller.translate.diagnostics import (
-    SEVERITIES,
-    Diagnostic,
-    DiagnosticCode,
-    order,
-)
+from ingress_controller.translate.diagnostics import SEVERITIES, Diagnostic, DiagnosticCode
 from ingress_controller.translate.translator import Standing
 
 SETTLE: Final = 1.0
@@ -362,5 +357,7 @@ class NoticeBoard:
         return bucket
 
 
-def _errors_first(diagnostic: Diagnostic) -> tuple[object, ...]:
-    return (SEVERITIES.index(diagnostic.severity), *order(diagnostic))
+def _errors_first(diagnostic: Diagnostic) -> tuple[int, ObjectKey, str, str]:
+    """Cheaper than `diagnostics.order`, and only to be the same each time."""
+    rank = SEVERITIES.index(diagnostic.severity)
+    return (rank, diagnostic.object, diagnostic.field, diagnostic.message)

@@ -19,7 +19,7 @@ from tests.harness.kube_api import FakeKubeApi
 from tests.harness.waiting import until
 
 LEASE = Name("python-ingress", "python-ingress-leader")
-TIMING = Timing(lease=1.0, renew_deadline=0.7, retry=0.1, request=0.3)
+TIMING = Timing(lease=2.0, renew_deadline=1.2, retry=0.1, request=0.4)
 
 
 class Member:
@@ -106,7 +106,7 @@ async def test_the_first_creates_the_lease_and_leads(members: Members) -> None:
     await until(lambda: a.told, "it leads")
     assert a.told == [True]
     assert members.spec["holderIdentity"] == "a"
-    assert members.spec["leaseDurationSeconds"] == 1
+    assert members.spec["leaseDurationSeconds"] == 2
     first = members.spec["renewTime"]
     await until(lambda: members.spec["renewTime"] != first, "it renews")
     assert [seen.verb for seen in members.fake.requests[:3]] == ["get", "create", "update"]
@@ -145,7 +145,7 @@ async def test_who_ends_gives_the_lease_back_and_is_followed_at_once(members: Me
     await a.end()
     assert not a.leads
     assert a.told == [True, False]
-    assert await until(lambda: b.leads, "b leads") < TIMING.lease / 2
+    assert await until(lambda: b.leads, "b leads") < TIMING.lease
 
 
 @pytest.mark.parametrize(
@@ -166,8 +166,8 @@ async def test_without_renewal_leading_ends_at_the_deadline(
     await until(lambda: a.leads, "a leads")
     members.fake.fault("*", "leases", times=None, **fault)
     ended = await until(lambda: not a.leads, "a stops")
-    assert ended < TIMING.renew_deadline + 0.3
-    await until(lambda: a.told == [True, False], "listeners hear of it", within=0.2)
+    assert ended < TIMING.lease, "before others may lead"
+    await until(lambda: a.told == [True, False], "listeners hear of it")
     await until(lambda: "does not lead any more" in a.log.getvalue(), "the log says so")
     assert "cannot ask for the Lease" in a.log.getvalue()
 
@@ -256,10 +256,10 @@ async def test_an_outage_costs_few_requests_and_its_end_can_be_told(members: Mem
     await members.fake.stop()
     await until(lambda: not a.leads, "a stops")
     lost = a.elector.counts.failures
-    await until(lambda: a.elector.counts.failures == lost + 4, "0.1 s were doubled four times")
+    await until(lambda: a.elector.counts.failures == lost + 6, "0.1 s were doubled six times")
     await members.fake.start()
     a.elector.hurry()
-    assert await until(lambda: a.leads, "a leads again") < 1.0, "the next attempt was 1.6 s away"
+    assert await until(lambda: a.leads, "a leads again") < 3.0, "the next attempt was 6.4 s away"
 
 
 async def test_a_namespace_that_is_missing_is_said(members: Members) -> None:
@@ -281,7 +281,7 @@ async def test_an_api_that_is_away_at_the_end_does_not_hold_up_the_end(members: 
     await members.fake.stop()
     started = time.monotonic()
     await a.end()
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 5.0
     assert not a.leads
     await until(lambda: "could not be given back" in a.log.getvalue(), "it is said")
 
