@@ -67,7 +67,7 @@ class EndpointSets:
                 self.current[key] = changed[key] = endpoints
         for reading in readings:
             found.update(dict.fromkeys(reading.diagnostics))
-        return tuple(sorted(found, key=order))
+        return tuple(sorted(found, key=order)) if found else ()
 
     def sources(self, service: Name) -> tuple[ObjectKey, ...]:
         """The objects that the endpoints of a Service are read from."""

@@ -47,8 +47,11 @@ _REGEX_MARKS = re.compile(r"[\^$*+?()|\[\]{}]|\\")
 """What a literal path hardly ever holds and a regular expression hardly ever lacks."""
 
 
-class BackendReference(msgspec.Struct, frozen=True, gc=False):
-    """A Service and its port, as an Ingress names them. One of port name and number is set."""
+class BackendReference(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
+    """A Service and its port, as an Ingress names them. One of port name and number is set.
+
+    The key of many look-ups, hence a hash that is made once.
+    """
 
     namespace: str
     service: str

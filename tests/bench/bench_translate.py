@@ -87,7 +87,7 @@ def bind(pattern: HostPattern, route: Route) -> Route:
 
 
 def main(count: int) -> None:
-    options = Options()
+    options = Options(allow_shared_hosts=False)  # as with a cluster
     changes = [ObjectChange(key_of(item), item) for item in objects(count)]
     translator = Translator(options)
     print(f"{count} Ingresses, {count * len(PATHS)} paths, {len(changes)} objects")

@@ -28,7 +28,9 @@ that are not in the table have no effect, and `check` names each of them."""
 _AFTER = """\
 Whatever an annotation refers to is in the namespace of the Ingress. Where Ingresses share a host,
 the namespace of the oldest one with rules for it decides about passthrough, client certificates and
-the TLS profile; an Ingress that asks for more than its host has is closed (503)."""
+the TLS profile; an Ingress that asks for more than its host has is closed (503). See
+[hosts.md](hosts.md) for whose a host is, and [configmap.md](configmap.md) for options that hold for
+all Ingresses of a class."""
 
 
 def page() -> str:
