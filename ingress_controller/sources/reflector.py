@@ -211,7 +211,11 @@ class Reflector:
         for number, raw in enumerate(page.items):
             if number % GLANCE == 0:
                 await self._breathe()
-            self.mirror.add(self._reader.item(raw))
+            item = self._reader.item(raw)
+            if not item.key.name:
+                # Whose last good version should stay? Without it, all would seem to be deleted.
+                raise StreamError("the list holds something that has no name")
+            self.mirror.add(item)
         return page
 
     async def _complete(self) -> None:

@@ -302,6 +302,8 @@ class TestLists:
             b'{"metadata":{"resourceVersion":"5000"}}',
             b'{"kind":"Status","metadata":{},"status":"Failure","code":500}',
             b'{"metadata":{"resourceVersion":"5000"},"items":[{"metadata":{"name":"x"',
+            b'{"metadata":{"resourceVersion":"5000"},"items":[7]}',
+            b'{"metadata":{"resourceVersion":"5000"},"items":[{"metadata":{},"spec":{}}]}',
             b"[" * 1_000_000,
         ],
     )
