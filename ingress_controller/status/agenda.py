@@ -4,6 +4,7 @@ Each name stands on it once, however often it is wished.
 """
 
 import heapq
+import itertools
 from collections import OrderedDict
 
 from ingress_controller.store import Name
@@ -12,14 +13,15 @@ from ingress_controller.store import Name
 class Agenda:
     """Names of Ingresses."""
 
-    __slots__ = ("_later", "_ready", "_times")
+    __slots__ = ("_later", "_ready", "_sequence", "_times")
 
     def __init__(self) -> None:
         self._ready: OrderedDict[Name, None] = OrderedDict()
-        self._times: dict[Name, float] = {}
-        """When names that wait come back."""
-        self._later: list[tuple[float, Name]] = []
+        self._times: dict[Name, tuple[float, int]] = {}
+        """When names that wait come back; and a number, so that equal times keep their order."""
+        self._later: list[tuple[tuple[float, int], Name]] = []
         """A heap of the same; entries whose time is not that of `_times` are void."""
+        self._sequence = itertools.count()
 
     def __len__(self) -> int:
         """Names that are ready; those that wait are not counted."""
@@ -37,10 +39,10 @@ class Agenda:
 
     def put_off(self, name: Name, until: float) -> None:
         """It is ready at that time, or earlier if it is added before or was to be."""
-        if name in self._ready or self._times.get(name, until + 1) <= until:
+        if name in self._ready or (name in self._times and self._times[name][0] <= until):
             return
-        self._times[name] = until
-        heapq.heappush(self._later, (until, name))
+        time = self._times[name] = (until, next(self._sequence))
+        heapq.heappush(self._later, (time, name))
         if len(self._later) > 2 * len(self._times) + 64:
             self._later = [(time, each) for each, time in self._times.items()]
             heapq.heapify(self._later)
@@ -55,7 +57,7 @@ class Agenda:
         self._wake(now)
         if self._ready:
             return now
-        return self._later[0][0] if self._later else None
+        return self._later[0][0][0] if self._later else None
 
     def clear(self) -> None:
         """Nothing is to be done."""
@@ -68,7 +70,7 @@ class Agenda:
         while self._later:
             time, name = self._later[0]
             valid = self._times.get(name) == time
-            if valid and time > now:
+            if valid and time[0] > now:
                 break
             heapq.heappop(self._later)
             if valid:

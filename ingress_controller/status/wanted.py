@@ -40,6 +40,10 @@ from ingress_controller.translate.translator import Standing
 
 ECHO_SECONDS: Final = 5.0
 """So long after a write, what the source says may be older than the write."""
+REPLICA_SECONDS: Final = 0.25
+"""So much later than our own workers serve an Ingress, its address is written: other replicas hear
+of it when we do, and are about as fast, but cannot be asked. Clients that watch the status for an
+address are sent to any of them."""
 REWRITES: Final = 3
 CONTESTED_SECONDS: Final = 60.0
 """Between two writes of a contested status; and the span in which rewrites are counted."""
@@ -65,6 +69,8 @@ class _Record(msgspec.Struct, gc=False):
 
     standing: Standing
     """As the workers serve it."""
+    since: float
+    """When they served it first, in this life."""
     written: Wish | None = None
     """What stands in it, and is ours."""
     echo: float = 0.0
@@ -96,15 +102,16 @@ class Wanted:
         """All Ingresses that `look` may have something to say of."""
         return self._records.keys()
 
-    def confirm(self, name: Name, standing: Standing | None) -> None:
+    def confirm(self, name: Name, standing: Standing | None, now: float) -> None:
         """All workers serve the version in which this was the standing; None: it was gone."""
         record = self._records.get(name)
         if standing is None:
             self._forget(name)
         elif record is not None:
-            record.standing = standing
+            if record.standing != standing:
+                record.standing, record.since = standing, now
         elif standing.owner != "others":  # what was never ours has nothing of ours
-            self._records[name] = _Record(standing)
+            self._records[name] = _Record(standing, now)
 
     def clear(self) -> None:
         """From now on, what we wrote shall be removed."""
@@ -128,11 +135,10 @@ class Wanted:
             if record.written is None or record.written.addresses != there:
                 record.written = Wish(current.uid, there)
             return None
+        allowed = record.since + REPLICA_SECONDS
         if record.written == (current.uid, self.addresses):
             allowed = self._may_rewrite_at(name, now)
-            if allowed > now:
-                return Later(allowed)
-        return Wish(current.uid, self.addresses)
+        return Later(allowed) if allowed > now else Wish(current.uid, self.addresses)
 
     def wrote(self, name: Name, wish: Wish, now: float) -> bool:
         """The API took it. Whether the status is contested since this write."""

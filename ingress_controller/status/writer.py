@@ -142,8 +142,9 @@ class StatusWriter:
     def confirm(self, standings: Mapping[Name, Standing | None]) -> None:
         """Every worker serves a version in which this was the standing of these Ingresses; None: it
         was not there. Never to be told before, or a client meets a 404 at a published address."""
+        now = time.monotonic()
         for name, standing in standings.items():
-            self._wanted.confirm(name, standing)
+            self._wanted.confirm(name, standing, now)
         self._look_at(standings)
 
     def seen(self, name: Name) -> None:

@@ -58,6 +58,13 @@ def test_what_is_wished_anew_does_not_wait() -> None:
     assert agenda.take(0.0) == A
 
 
+def test_equal_times_keep_the_order_in_which_they_were_wished() -> None:
+    agenda = Agenda()
+    for name in (C, A, B):
+        agenda.put_off(name, 5.0)
+    assert [agenda.take(5.0) for _ in range(3)] == [C, A, B]
+
+
 def test_an_agenda_can_be_emptied() -> None:
     agenda = Agenda()
     agenda.add(A)
@@ -91,36 +98,33 @@ def test_nothing_is_lost_and_nothing_comes_twice_or_early(
 ) -> None:
     agenda = Agenda()
     ready: list[Name] = []
-    later: dict[Name, float] = {}
+    later: dict[Name, tuple[float, int]] = {}
     now = 0.0
-    for what, letter, number in steps:
+
+    def wake() -> None:
+        for time, name in sorted((time, name) for name, time in later.items()):
+            if time[0] <= now:
+                del later[name]
+                ready.append(name)
+
+    for index, (what, letter, number) in enumerate(steps):
         name = Name("n", letter)
-        if what == "add" or what == "restore":
+        if what == "put_off":
+            agenda.put_off(name, now + number)
+            if name not in ready and (name not in later or now + number < later[name][0]):
+                later[name] = (now + number, index)
+        elif what == "take":
+            now += number
+            wake()
+            assert agenda.take(now) == (ready.pop(0) if ready else None)
+        else:
             getattr(agenda, what)(name)
             later.pop(name, None)
             if what == "restore":
                 ready = [name, *(each for each in ready if each != name)]
             elif name not in ready:
                 ready.append(name)
-        elif what == "put_off":
-            agenda.put_off(name, now + number)
-            if name not in ready:
-                later[name] = min(later.get(name, 1e9), now + number)
-        else:
-            now += number
-            due = sorted((time, each) for each, time in later.items() if time <= now)
-            ready += [each for _, each in due]
-            for _, each in due:
-                del later[each]
-            assert agenda.take(now) == (ready.pop(0) if ready else None)
-        assert agenda.next_time(now) == (
-            now
-            if ready or any(time <= now for time in later.values())
-            else min(later.values(), default=None)
-        )
-        # next_time has made ready what was due
-        due = sorted((time, each) for each, time in later.items() if time <= now)
-        ready += [each for _, each in due]
-        for _, each in due:
-            del later[each]
+        wake()
+        soonest = min((time for time, _ in later.values()), default=None)
+        assert agenda.next_time(now) == (now if ready else soonest)
         assert len(agenda) == len(ready)

@@ -12,6 +12,7 @@ from ingress_controller.status.wanted import (
     CALM_SECONDS,
     CONTESTED_SECONDS,
     ECHO_SECONDS,
+    REPLICA_SECONDS,
     REWRITES,
     Later,
     Wanted,
@@ -23,6 +24,7 @@ from ingress_controller.translate.translator import Standing
 SHOP = Name("a", "shop")
 OURS = ("192.0.2.1",)
 THEIRS = ("198.51.100.9",)
+EARLY = -1000.0
 LATE = 1000.0
 Owner = Literal["ours", "others", "nobody"]
 
@@ -32,7 +34,7 @@ def wanted(owner: Owner | None = "ours", uid: str = "u1") -> Wanted:
     one = Wanted()
     one.addresses = OURS
     if owner is not None:
-        one.confirm(SHOP, Standing(uid, owner))
+        one.confirm(SHOP, Standing(uid, owner), EARLY)
     return one
 
 
@@ -54,6 +56,16 @@ def test_a_served_ingress_gets_the_published_addresses() -> None:
     assert one.look(SHOP, has(), 0.0) == Wish("u1", OURS)
     assert one.look(SHOP, has(*THEIRS), 0.0) == Wish("u1", OURS)
     assert one.look(SHOP, has(*OURS), 0.0) is None
+
+
+def test_other_replicas_get_a_moment_to_serve_it_too() -> None:
+    one = wanted(None)
+    one.confirm(SHOP, Standing("u1", "ours"), 10.0)
+    assert one.look(SHOP, has(), 10.0) == Later(10.0 + REPLICA_SECONDS)
+    one.confirm(SHOP, Standing("u1", "ours"), 10.1)
+    assert one.look(SHOP, has(), 10.0 + REPLICA_SECONDS) == Wish("u1", OURS)
+    one.confirm(SHOP, Standing("u2", "ours"), 20.0)
+    assert one.look(SHOP, has(uid="u2"), 20.0) == Later(20.0 + REPLICA_SECONDS)
 
 
 def test_an_ingress_that_no_worker_serves_gets_nothing() -> None:
@@ -79,8 +91,8 @@ def test_other_addresses_replace_those_before() -> None:
 def test_another_life_of_an_ingress_waits_until_it_is_served() -> None:
     one = written(wanted())
     assert one.look(SHOP, has(uid="u2"), LATE) is None
-    one.confirm(SHOP, None)
-    one.confirm(SHOP, Standing("u2", "ours"))
+    one.confirm(SHOP, None, EARLY)
+    one.confirm(SHOP, Standing("u2", "ours"), EARLY)
     assert one.look(SHOP, has(uid="u2"), LATE) == Wish("u2", OURS)
 
 
@@ -99,7 +111,7 @@ def test_what_the_source_knows_can_be_changed_by_others_at_once() -> None:
 @pytest.mark.parametrize("owner", ["others", "nobody"])
 def test_what_we_wrote_is_removed_when_the_ingress_leaves_us(owner: Owner) -> None:
     one = written(wanted())
-    one.confirm(SHOP, Standing("u1", owner))
+    one.confirm(SHOP, Standing("u1", owner), EARLY)
     wish = one.look(SHOP, has(*OURS), LATE)
     assert wish == Wish("u1", ())
     one.wrote(SHOP, wish, LATE)
@@ -110,20 +122,20 @@ def test_what_we_wrote_is_removed_when_the_ingress_leaves_us(owner: Owner) -> No
 def test_what_we_wrote_is_removed_even_when_other_addresses_are_published_now() -> None:
     one = written(wanted())
     one.addresses = ("192.0.2.2",)
-    one.confirm(SHOP, Standing("u1", "others"))
+    one.confirm(SHOP, Standing("u1", "others"), EARLY)
     assert one.look(SHOP, has(*OURS), LATE) == Wish("u1", ())
 
 
 def test_what_was_written_a_moment_ago_is_removed_though_the_source_does_not_know_it() -> None:
     one = wanted()
     one.wrote(SHOP, Wish("u1", OURS), 0.0)
-    one.confirm(SHOP, Standing("u1", "others"))
+    one.confirm(SHOP, Standing("u1", "others"), EARLY)
     assert one.look(SHOP, has(), 1.0) == Wish("u1", ())
 
 
 def test_what_another_controller_wrote_meanwhile_stays() -> None:
     one = written(wanted())
-    one.confirm(SHOP, Standing("u1", "others"))
+    one.confirm(SHOP, Standing("u1", "others"), EARLY)
     assert one.look(SHOP, has(*THEIRS), LATE) is None
     assert one.look(SHOP, has(*OURS), LATE) is None, "it is theirs now, whatever they write"
 
@@ -131,7 +143,7 @@ def test_what_another_controller_wrote_meanwhile_stays() -> None:
 def test_what_a_leader_before_us_wrote_is_known_from_having_seen_it() -> None:
     one = wanted()
     assert one.look(SHOP, has(*OURS), 0.0) is None
-    one.confirm(SHOP, Standing("u1", "others"))
+    one.confirm(SHOP, Standing("u1", "others"), EARLY)
     assert one.look(SHOP, has(*OURS), LATE) == Wish("u1", ())
 
 
@@ -158,15 +170,15 @@ def test_the_same_addresses_at_another_controllers_ingress_may_be_its_own() -> N
 
 def test_an_ingress_that_comes_back_is_written_again() -> None:
     one = written(wanted())
-    one.confirm(SHOP, Standing("u1", "others"))
+    one.confirm(SHOP, Standing("u1", "others"), EARLY)
     one.wrote(SHOP, Wish("u1", ()), LATE)
-    one.confirm(SHOP, Standing("u1", "ours"))
+    one.confirm(SHOP, Standing("u1", "ours"), EARLY)
     assert one.look(SHOP, has(), LATE) == Wish("u1", OURS)
 
 
 def test_a_deleted_ingress_is_forgotten() -> None:
     one = written(wanted())
-    one.confirm(SHOP, None)
+    one.confirm(SHOP, None, EARLY)
     assert list(one.names) == []
     assert one.look(SHOP, None, LATE) is None
 
@@ -286,7 +298,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def the_workers_serve_it(self) -> None:
-        self.wanted.confirm(SHOP, self.standing)
+        self.wanted.confirm(SHOP, self.standing, self.now)
 
     @rule()
     def we_write(self) -> None:
