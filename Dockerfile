@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The image of the controller; nothing in it is specific to an architecture.
 #   docker buildx build --platform linux/amd64,linux/arm64 -t ghcr.io/python-ingress/controller:0.1.0 .
 ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim-trixie
