@@ -20,6 +20,7 @@ from tests.manifests.scenarios import ALL, INSTALLATIONS, MANIFESTS, name_of
 ROOT = MANIFESTS.parent
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 NAME = "python-ingress-controller"
+CLASS = "python"
 
 
 def one(folder: Path, kind: str, name: str = NAME) -> Object:
@@ -146,9 +147,8 @@ def test_what_is_named_by_settings_is_there(folder: Path) -> None:
     assert one(folder, "Service")["metadata"]["namespace"] == "python-ingress"
     assert settings.translation.config == f"python-ingress/{NAME}"
     assert one(folder, "ConfigMap")["metadata"]["namespace"] == "python-ingress"
-    (name,) = settings.translation.ingress_class
     (controller,) = settings.translation.controller
-    assert one(folder, "IngressClass", name)["spec"]["controller"] == controller
+    assert one(folder, "IngressClass", CLASS)["spec"]["controller"] == controller
 
 
 @pytest.mark.parametrize("folder", INSTALLATIONS, ids=name_of)
