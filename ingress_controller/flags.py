@@ -115,7 +115,7 @@ def parse_object_name(text: str) -> str:
     if len(parts) != 2 or not all(
         re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", part) for part in parts
     ):
-        raise ValueError("is not NAMESPACE/NAME; write one such as default/wildcard-tls")
+        raise ValueError("is not NAMESPACE/NAME; write one such as default/my-object")
     return written
 
 
@@ -333,17 +333,21 @@ def read(
         given = getattr(arguments, flag.field, None)
         if given is not None:
             values[flag.field] = _from_flag(flag, given)
-        elif (text := environment.get(flag.variable)) is not None and not _service_link(flag, text):
+        elif (text := environment.get(flag.variable)) is not None and not _unset(flag, text):
             values[flag.field] = _from_environment(flag, text)
     return cls(**values)
 
 
-def _service_link(flag: Flag, text: str) -> bool:
+def _unset(flag: Flag, text: str) -> bool:
     """Whether a variable is nobody's setting.
 
-    For a Service named "ingress-http" the kubelet sets INGRESS_HTTP_PORT=tcp://10.0.0.1:80 in every
-    pod of its namespace (service links, Kubernetes documentation "Service").
+    An empty one says that there is none, as where a part of a manifest is overridden; lists and
+    texts may be empty. For a Service named "ingress-http" the kubelet sets
+    INGRESS_HTTP_PORT=tcp://10.0.0.1:80 in every pod of its namespace (service links, Kubernetes
+    documentation "Service").
     """
+    if not text.strip() and not flag.repeated and flag.kind not in ("field-value", "switch"):
+        return True
     return flag.kind in ("port", "port-or-off") and text.startswith(("tcp://", "udp://", "sctp://"))
 
 

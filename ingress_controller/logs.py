@@ -105,6 +105,11 @@ def _quoted(value: str) -> str:
     return msgspec.json.encode(value).decode()
 
 
+CLOSED_MEANWHILE = "Fatal error on SSL protocol"
+"""uvloop reads once more from a TLS connection that was closed a moment before, and takes the
+refusal for an error. Nothing is lost: the connection is closed."""
+
+
 class LibraryHandler(logging.Handler):
     """Brings what libraries log (asyncio, aiohttp) into the same log."""
 
@@ -113,11 +118,15 @@ class LibraryHandler(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
         level = "error" if record.levelno >= logging.ERROR else "warning"
+        if record.name == "asyncio" and message.startswith(CLOSED_MEANWHILE):
+            self._log.write("debug", message.partition("\n")[0], {"logger": record.name})
+            return
         fields: dict[str, object] = {"logger": record.name}
         if record.exc_info is not None and record.exc_info[1] is not None:
             fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
-        self._log.write(level, record.getMessage(), fields)
+        self._log.write(level, message, fields)
 
     def install(self) -> None:
         """Makes it the only place where libraries log to."""

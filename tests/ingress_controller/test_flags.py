@@ -215,3 +215,10 @@ def test_limits_reach_the_workers_as_they_are() -> None:
     limits = settings("--max-body-size", "10M", "--drain-accept", "0").limits
     assert limits == Limits(max_body_size=10 << 20, drain_accept=0.0)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(limits), type=Limits) == limits
+
+
+def test_an_empty_variable_is_none_where_a_value_cannot_be_empty() -> None:
+    environment = {"INGRESS_PUBLISH_SERVICE": "", "INGRESS_HTTP_PORT": " "}
+    settings = run_settings(argparse.Namespace(), environment)
+    assert settings.publishing.publish_service is None
+    assert settings.serving.http_port == 8080

@@ -2,11 +2,18 @@
 
 import io
 import json
+import logging
 import os
 import threading
 from datetime import UTC, datetime
 
-from ingress_controller.logs import MAX_QUEUED_LINES, Log, as_json, as_text
+from ingress_controller.logs import (
+    MAX_QUEUED_LINES,
+    LibraryHandler,
+    Log,
+    as_json,
+    as_text,
+)
 
 NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -57,3 +64,18 @@ def test_a_log_that_nobody_reads_drops_lines_and_never_blocks() -> None:
         log.close()
         stream.close()
         late.join()
+
+
+def test_a_race_inside_the_event_loop_is_no_error() -> None:
+    stream = io.StringIO()
+    log = Log("text", "warning", stream)
+    record = logging.LogRecord(
+        "asyncio", logging.ERROR, "", 0, "Fatal error on SSL protocol\nprotocol: x", None, None
+    )
+    LibraryHandler(log).emit(record)
+    LibraryHandler(log).emit(
+        logging.LogRecord("asyncio", logging.ERROR, "", 0, "another one", None, None)
+    )
+    log.close()
+    assert "SSL" not in stream.getvalue()
+    assert "another one" in stream.getvalue()
