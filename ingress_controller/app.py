@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 import uvloop
 
-from ingress_controller.admin.metrics import CertificateExpiry, State
 from ingress_controller.admin.pages import Shown
 from ingress_controller.admin.readiness import Readiness, verdict
 from ingress_controller.admin.server import AdminServer
+from ingress_controller.admin.state import CertificateExpiry, State
 from ingress_controller.explain.explanation import shown
 from ingress_controller.logs import LibraryHandler, Log
 from ingress_controller.loop import ControlLoop
@@ -35,6 +35,7 @@ from ingress_controller.sources.source import Source
 from ingress_controller.store import Name
 from ingress_controller.supervisor.orphans import reap_orphans
 from ingress_controller.supervisor.sockets import BoundListener, bind_listener
+from ingress_controller.supervisor.usage import Usage, usage_of
 from ingress_controller.supervisor.workers import Supervisor, WorkerSetup
 from ingress_controller.translate.diagnostics import Diagnostic
 from ingress_controller.translate.translator import HOST_SET
@@ -211,8 +212,18 @@ class App:
             swap_buckets=tuple(totals.swap_buckets),
             diagnostics=self.diagnostics,
             log_lines_dropped=self._log.dropped,
+            processes=dict(self._processes()),
             cluster=None if self._cluster is None else self._cluster.state,
         )
+
+    def _processes(self) -> Iterator[tuple[str, Usage]]:
+        pids = {"control": os.getpid()}
+        for worker in self._supervisor.statuses:
+            if worker.pid is not None:
+                pids[str(worker.slot)] = worker.pid
+        for name, pid in pids.items():
+            if (used := usage_of(pid)) is not None:
+                yield name, used
 
     def _certificates(self) -> Iterator[CertificateExpiry]:
         """Every host with its Secrets, and the default certificate."""

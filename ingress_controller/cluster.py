@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from ingress_controller.admin.metrics import ClusterState, WatchState
+from ingress_controller.admin.state import ClusterState, WatchState
 from ingress_controller.leader.elector import Alone, Elector, new_identity
 from ingress_controller.logs import Log
 from ingress_controller.objects.meta import ObjectKey

@@ -10,9 +10,7 @@ import heapq
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
-import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -22,11 +20,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from ingress_controller.supervisor.totals import SWAP_BUCKETS, RouteTotal, WorkerStatus
-from ingress_controller.translate.diagnostics import Diagnostic
-from router.model.origin import RouteLabel
-from router.model.snapshot import SnapshotVersion
-from router.model.wire import LATENCY_BUCKETS, UpstreamGauges
+from ingress_controller.admin.state import CertificateExpiry, ClusterState, State
+from ingress_controller.supervisor.totals import SWAP_BUCKETS
+from router.model.wire import LATENCY_BUCKETS
 
 Labels = tuple[str, ...]
 ROUTE = ("namespace", "ingress", "service")
@@ -67,6 +63,12 @@ METRICS: Mapping[str, tuple[Labels, str]] = {
     "ingress_worker_snapshot_version": (("worker",), "Version that a worker serves."),
     "ingress_workers": (("state",), "Workers that serve a snapshot, and those that do not (yet)."),
     "ingress_worker_restarts_total": (("worker",), "Workers started again after one ended."),
+    "ingress_process_cpu_seconds_total": (
+        ("process",),
+        "CPU time of a process: control, or the number of a worker (a new one begins at 0).",
+    ),
+    "ingress_process_resident_memory_bytes": (("process",), "Memory of a process."),
+    "ingress_process_open_fds": (("process",), "Files and connections that a process has open."),
     "ingress_swap_duration_seconds": (
         (),
         "From a snapshot's arrival in a worker to the swapped table; the count is that of swaps.",
@@ -129,65 +131,6 @@ MAX_CERTIFICATES = 20_000
 """Hosts whose certificates are shown; with more, those that expire first."""
 SHOWN_ELSEWHERE = frozenset({"snapshot_version"})
 """Gauges of workers that are known from their acknowledgements, too."""
-
-
-class CertificateExpiry(NamedTuple):
-    """When the certificate for a host expires."""
-
-    host: str
-    """A host pattern; empty for the default certificate."""
-    namespace: str
-    secret: str
-    """Where it comes from; empty for the self-signed one."""
-    not_after: int
-    """Unix seconds."""
-
-
-class WatchState(NamedTuple):
-    """One kind that is watched, in one namespace or in all (empty)."""
-
-    kind: str
-    namespace: str
-    synced: bool
-    objects: int
-    stale_seconds: float
-    lists: int
-    watches: int
-    failures: int
-
-
-class ClusterState(NamedTuple):
-    """What has to do with the API server."""
-
-    watches: Sequence[WatchState]
-    leading: bool
-    status_writes: Mapping[str, int]
-    """By result."""
-    status_pending: int
-    events: Mapping[str, int]
-    """By result."""
-
-
-class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is shown, as it is at one moment."""
-
-    version: str
-    """Of the program."""
-    routes: Mapping[RouteLabel, RouteTotal]
-    counters: Mapping[str, int]
-    gauges: Mapping[int, Mapping[str, float]]
-    """By worker slot."""
-    upstreams: Mapping[int, Mapping[str, UpstreamGauges]]
-    """By worker slot and upstream."""
-    certificates: Sequence[CertificateExpiry]
-    workers: Sequence[WorkerStatus]
-    snapshot_version: SnapshotVersion | None
-    swap_seconds: float
-    swap_buckets: Sequence[int]
-    diagnostics: Sequence[Diagnostic]
-    log_lines_dropped: int
-    cluster: ClusterState | None = None
-    """None where folders of manifests are served."""
 
 
 class StateCollector(Collector):
@@ -280,6 +223,16 @@ class StateCollector(Collector):
         yield _counter(
             "ingress_worker_restarts_total", {(str(w.slot),): w.restarts for w in state.workers}
         )
+        cpu: dict[Labels, float] = {}
+        memory: dict[Labels, float] = {}
+        files: dict[Labels, float] = {}
+        for name, each in state.processes.items():
+            cpu[(name,)] = each.cpu_seconds
+            memory[(name,)] = each.resident_bytes
+            files[(name,)] = each.open_files
+        yield _counter("ingress_process_cpu_seconds_total", cpu)
+        yield _gauge("ingress_process_resident_memory_bytes", memory)
+        yield _gauge("ingress_process_open_fds", files)
         swaps = _histogram("ingress_swap_duration_seconds")
         swaps.add_metric((), _cumulative(SWAP_BUCKETS, state.swap_buckets), state.swap_seconds)
         yield swaps

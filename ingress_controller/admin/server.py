@@ -8,9 +8,10 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
-from ingress_controller.admin.metrics import State, render
+from ingress_controller.admin.metrics import render
 from ingress_controller.admin.pages import INDEX, Shown, diagnostics_page, routes_page
 from ingress_controller.admin.readiness import Readiness
+from ingress_controller.admin.state import State
 from ingress_controller.logs import Log
 from ingress_controller.supervisor.sockets import BoundListener
 from ingress_controller.translate.diagnostics import Diagnostic

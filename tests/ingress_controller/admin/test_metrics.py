@@ -1,20 +1,22 @@
 """What Prometheus reads."""
 
+import os
+
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingress_controller.admin import metrics as metrics_module
-from ingress_controller.admin.metrics import (
-    METRICS,
+from ingress_controller.admin.metrics import METRICS, render
+from ingress_controller.admin.state import (
     CertificateExpiry,
     ClusterState,
     State,
     WatchState,
-    render,
 )
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.supervisor.totals import SWAP_BUCKETS, Totals, WorkerStatus
+from ingress_controller.supervisor.usage import Usage, usage_of
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
 from router.model.wire import LATENCY_BUCKETS, RouteStats, Stats, UpstreamGauges
 
@@ -58,6 +60,7 @@ def state(totals: Totals) -> State:
         swap_buckets=totals.swap_buckets,
         diagnostics=[DIAGNOSTIC],
         log_lines_dropped=3,
+        processes={"control": Usage(1.5, 60 << 20, 12), "0": Usage(2.5, 30 << 20, 8)},
     )
 
 
@@ -232,3 +235,23 @@ def test_a_cluster_shows_its_watches_and_what_was_written() -> None:
     assert shown["ingress_status_writes_total", (("result", "failed"),)] == 1
     assert shown["ingress_status_pending", ()] == 4
     assert shown["ingress_events_total", (("result", "written"),)] == 6
+
+
+def test_processes_show_what_they_use() -> None:
+    shown = samples(state(Totals()))
+    assert shown["ingress_process_cpu_seconds_total", (("process", "control"),)] == 1.5
+    assert shown["ingress_process_resident_memory_bytes", (("process", "0"),)] == 30 << 20
+    assert shown["ingress_process_open_fds", (("process", "0"),)] == 8
+
+
+def test_usage_is_read_from_the_system() -> None:
+    before = usage_of(os.getpid())
+    assert before is not None
+    with open(os.devnull):
+        sum(range(3_000_000))
+        after = usage_of(os.getpid())
+    assert after is not None
+    assert after.cpu_seconds > before.cpu_seconds
+    assert after.open_files == before.open_files + 1
+    assert after.resident_bytes > 1 << 20
+    assert usage_of(1 << 22) is None

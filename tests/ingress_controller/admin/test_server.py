@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 
 from ingress_controller.admin import server as server_module
-from ingress_controller.admin.metrics import State
+from ingress_controller.admin.state import State
 from ingress_controller.admin.pages import Shown
 from ingress_controller.admin.readiness import Readiness
 from ingress_controller.admin.server import AdminServer
