@@ -1,10 +1,13 @@
 """Pytest fixtures on the harness; `tests/conftest.py` makes them known everywhere."""
 
+import contextlib
 import resource
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from tests.harness import network
 from tests.harness.edge import HURRIED, Edge, edge
 
 DESCRIPTORS = 16384
@@ -48,3 +51,14 @@ def hurried_edge(shared_hurried_edge: Edge) -> Iterator[Edge]:
     yield shared_hurried_edge
     shared_hurried_edge.check()
     shared_hurried_edge.backend.forget()
+
+
+@pytest.fixture
+def own_network() -> Iterator[None]:
+    """The test, and all that it starts, in a network of their own: see `tests.harness.network`."""
+    with contextlib.ExitStack() as entered:
+        try:
+            entered.enter_context(network.own_network())
+        except (OSError, subprocess.SubprocessError) as error:
+            pytest.skip(f"a network of the test's own needs Linux, root and ip(8): {error}")
+        yield

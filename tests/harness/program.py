@@ -53,8 +53,14 @@ def ask(
 class Program:
     """One run; a context manager that ends it at once if it still runs."""
 
-    def __init__(self, *words: str, variables: Mapping[str, str] | None = None) -> None:
-        self._words = words
+    def __init__(
+        self,
+        *words: str,
+        variables: Mapping[str, str] | None = None,
+        module: str = "ingress_controller",
+    ) -> None:
+        """``module`` is run; another one than the program's own must end in running it."""
+        self._words = (module, *words)
         self._variables = variables or {}
         self.log: list[dict[str, str]] = []
         """Events of the control log so far."""
@@ -65,7 +71,7 @@ class Program:
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ingress_controller", *self._words],
+            [sys.executable, "-m", *self._words],
             cwd=ROOT,
             env={**os.environ, **ENVIRONMENT, **self._variables},
             stdin=subprocess.DEVNULL,
