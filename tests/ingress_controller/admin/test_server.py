@@ -8,10 +8,10 @@ from io import StringIO
 import pytest
 
 from ingress_controller.admin import server as server_module
-from ingress_controller.admin.state import State
 from ingress_controller.admin.pages import Shown
 from ingress_controller.admin.readiness import Readiness
 from ingress_controller.admin.server import AdminServer
+from ingress_controller.admin.state import State
 from ingress_controller.logs import Log
 from ingress_controller.supervisor.sockets import bind_listener
 from ingress_controller.translate.diagnostics import Diagnostic
