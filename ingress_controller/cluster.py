@@ -153,10 +153,12 @@ class ClusterSide:
         return ClusterState(
             watches=watches,
             leading=self._leader.leading,
+            terms=self._leader.counts.terms,
             status_writes={}
             if status is None
             else {"written": status.written, "failed": status.failed},
             status_pending=0 if status is None else status.pending,
+            status_contested=0 if status is None else status.contested,
             events={}
             if events is None
             else {

@@ -95,6 +95,8 @@ METRICS: Mapping[str, tuple[Labels, str]] = {
         "Lists and watches that failed; a watch that the server ends is no failure.",
     ),
     "ingress_leader": ((), "1 when this replica writes status and Events."),
+    "ingress_leader_terms_total": ((), "How often this replica began to write."),
+    "ingress_status_contested": ((), "Ingresses whose status somebody else writes, too."),
     "ingress_status_writes_total": (
         ("result",),
         "Writes of an Ingress's status: written, or failed (it is tried again).",
@@ -290,6 +292,8 @@ def _cluster(cluster: ClusterState) -> Iterator[Metric]:
     yield _counter("ingress_watch_requests_total", requests)
     yield _counter("ingress_watch_failures_total", failures)
     yield _gauge("ingress_leader", {(): float(cluster.leading)})
+    yield _counter("ingress_leader_terms_total", {(): cluster.terms})
+    yield _gauge("ingress_status_contested", {(): cluster.status_contested})
     yield _counter("ingress_status_writes_total", _by_result(cluster.status_writes))
     yield _gauge("ingress_status_pending", {(): cluster.status_pending})
     yield _counter("ingress_events_total", _by_result(cluster.events))

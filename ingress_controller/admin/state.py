@@ -44,9 +44,12 @@ class ClusterState(NamedTuple):
 
     watches: Sequence[WatchState]
     leading: bool
+    terms: int
+    """How often leading began here."""
     status_writes: Mapping[str, int]
     """By result."""
     status_pending: int
+    status_contested: int
     events: Mapping[str, int]
     """By result."""
 

@@ -43,7 +43,7 @@ CERTIFICATES = (
 
 
 WATCH = WatchState("Ingress", "", True, 12, 0.0, lists=1, watches=3, failures=2)
-CLUSTER = ClusterState([WATCH], True, {"written": 5, "failed": 1}, 4, {"written": 6})
+CLUSTER = ClusterState([WATCH], True, 2, {"written": 5, "failed": 1}, 4, 3, {"written": 6})
 
 
 def state(totals: Totals) -> State:
@@ -234,6 +234,8 @@ def test_a_cluster_shows_its_watches_and_what_was_written() -> None:
     assert shown["ingress_leader", ()] == 1
     assert shown["ingress_status_writes_total", (("result", "failed"),)] == 1
     assert shown["ingress_status_pending", ()] == 4
+    assert shown["ingress_status_contested", ()] == 3
+    assert shown["ingress_leader_terms_total", ()] == 2
     assert shown["ingress_events_total", (("result", "written"),)] == 6
 
 
