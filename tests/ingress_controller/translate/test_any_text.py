@@ -15,7 +15,13 @@ from router.model.snapshot import HostPattern, Route
 TEXT = st.text(max_size=12) | st.sampled_from(["web", "a.test", "*.a.test", "/", "/a", "http"])
 NUMBER = st.integers(-(2**70), 2**70) | st.sampled_from([0, 80, 65535, 65536])
 ANY = st.none() | st.booleans() | NUMBER | TEXT | st.lists(TEXT, max_size=2)
-OPTIONS = Options(allow_external_name=True, watch_ingress_without_class=True)
+OPTIONS = Options(
+    allow_external_name=True,
+    allow_shared_hosts=False,
+    config="default/web",
+    https=True,
+    watch_ingress_without_class=True,
+)
 
 
 def mapping(**fields: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, object]]:
@@ -38,7 +44,15 @@ SPECS = {
     ("networking.k8s.io/v1", "Ingress"): mapping(
         defaultBackend=BACKEND, rules=many(RULE), tls=many(mapping(hosts=many(TEXT)))
     ),
-    ("networking.k8s.io/v1", "IngressClass"): mapping(controller=TEXT, parameters=ANY),
+    ("networking.k8s.io/v1", "IngressClass"): mapping(
+        controller=st.just("python-ingress.dev/controller") | TEXT,
+        parameters=mapping(
+            kind=st.just("ConfigMap"),
+            scope=st.just("Namespace") | TEXT,
+            namespace=st.just("default") | TEXT,
+            name=st.just("web") | TEXT,
+        ),
+    ),
     ("v1", "Service"): mapping(
         type=st.just("ExternalName") | TEXT,
         externalName=TEXT,
@@ -48,7 +62,9 @@ SPECS = {
 META = st.fixed_dictionaries(
     {"name": st.just("web") | TEXT},
     optional={
-        "annotations": st.dictionaries(TEXT, TEXT | ANY, max_size=2),
+        "annotations": st.dictionaries(
+            TEXT | st.just("python-ingress.dev/allow-hosts-from"), TEXT | ANY, max_size=2
+        ),
         "labels": st.just({"kubernetes.io/service-name": "web"}),
         "creationTimestamp": st.just("2024-01-01T00:00:00Z") | TEXT,
         "namespace": st.just("default") | TEXT,
@@ -66,7 +82,15 @@ SLICES = st.fixed_dictionaries(
         "endpoints": many(mapping(addresses=many(TEXT), conditions=mapping(ready=st.booleans()))),
     },
 )
-DOCUMENTS = SLICES | st.one_of(
+CONFIG_MAPS = st.fixed_dictionaries(
+    {"apiVersion": st.just("v1"), "kind": st.just("ConfigMap"), "metadata": META},
+    optional={
+        "data": st.dictionaries(
+            st.sampled_from(["ssl-redirect", "hsts-max-age", "tls-profile"]) | TEXT, TEXT | ANY
+        )
+    },
+)
+DOCUMENTS = (SLICES | CONFIG_MAPS) | st.one_of(
     [
         st.fixed_dictionaries(
             {"apiVersion": st.just(version), "kind": st.just(kind), "metadata": META, "spec": spec}
