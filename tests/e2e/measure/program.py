@@ -20,6 +20,23 @@ ADDRESS = "192.0.2.80"
 FLAGS = os.environ.get("MEASURE_FLAGS", "").split()
 
 
+class Cpu(NamedTuple):
+    """Seconds."""
+
+    control: float
+    workers: float
+
+    @property
+    def total(self) -> float:
+        return self.control + self.workers
+
+    def since(self, before: "Cpu") -> "Cpu":
+        return Cpu(self.control - before.control, self.workers - before.workers)
+
+    def __str__(self) -> str:
+        return f"{self.total:.2f} s CPU (control {self.control:.2f}, worker {self.workers:.2f})"
+
+
 class Memory(NamedTuple):
     """MiB of all its processes."""
 
@@ -101,13 +118,10 @@ class Program:
             found += map(int, children)
         return found
 
-    def cpu(self) -> float:
-        """Seconds of CPU that all its processes have used so far."""
-        ticks = 0
-        for pid in self.processes():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / TICK
+    def cpu(self) -> Cpu:
+        """Seconds of CPU that its processes have used so far."""
+        control, *workers = (_ticks(pid) / TICK for pid in self.processes())
+        return Cpu(control, sum(workers))
 
     def memory(self) -> Memory:
         totals = {"Pss": 0, "Rss": 0}
@@ -117,3 +131,9 @@ class Program:
                 if name in totals:
                     totals[name] += int(rest.split()[0])
         return Memory(totals["Pss"] / 1024, totals["Rss"] / 1024)
+
+
+def _ticks(pid: int) -> int:
+    """User and system time of a process (proc_pid_stat(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
