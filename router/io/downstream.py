@@ -95,6 +95,7 @@ class ClientConnection(asyncio.Protocol):
         self._reading = True
         self._paused = False
         self._lingered = -1
+        self._linger_until = NEVER
         self._discarding = False
         """The rest of a request's body that was answered early is thrown away."""
         self._unsent = 0
@@ -416,7 +417,7 @@ class ClientConnection(asyncio.Protocol):
         if self._transport.is_closing():
             self._expire_send(now)
         elif self._lingered >= 0:
-            self.close()
+            self._expire_linger(now)
         elif self._tunnel is not None:
             self._tunnel.end(TUNNEL_IDLE)
         elif self._paused:
@@ -439,6 +440,14 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None:
             exchange.client_lost(CLIENT_STALLED)
         self._reset()
+
+    def _expire_linger(self, now: float) -> None:
+        """Closes, unless the client still takes what it was sent: whatever else it sends to a
+        closed socket is answered by a reset, which destroys what is on its way."""
+        if now < self._linger_until and self._unsent_bytes():
+            self.deadline = now + TICK
+        else:
+            self.close()
 
     def _expire_body(self, now: float, exchange: Exchange) -> None:
         limits = self._rt.limits
@@ -496,6 +505,7 @@ class ClientConnection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._lingered = 0
+        self._linger_until = self._rt.now + self._rt.limits.send_timeout
         self.resume_reading()
         if self._transport.can_write_eof():
             self.deadline = self._rt.now + _LINGER_SECONDS

@@ -303,6 +303,23 @@ async def test_client_that_reads_slowly_but_steadily_is_not_cut() -> None:
             assert (reply.length, connection.ended) == (size, "open")
 
 
+async def test_client_that_reads_late_gets_all_answers_before_a_refusal(edge: Edge) -> None:
+    """The end of a connection with unread bytes must not destroy what is still on its way."""
+    size = 200_000  # so much fits into the kernel, and the exchange is over
+    edge.backend.on("/large", fixed(message("200 OK", b"x" * size)))
+    async with await edge.open(receive_buffer=4096) as connection:
+        refused = b"GET / HTTP/1.1\r\nHost: h.test\r\nbad line\r\n\r\n" + b"y" * 50_000
+        await connection.send(request("/large") + refused)
+        await asyncio.sleep(3.0)  # longer than closing waits for a client that has everything
+        await connection.send(b"y" * 50_000)  # to a closed socket, it would be answered by a reset
+        await asyncio.sleep(0.1)
+        replies = await connection.receive(2)
+    assert [(reply.status, len(reply.body)) for reply in replies] == [
+        (200, size),
+        (400, len(replies[1].body)),
+    ]
+
+
 async def test_silent_upstream_ends_with_504_and_is_not_used_again(hurried_edge: Edge) -> None:
     hurried_edge.backend.on("/hang", hang)
     async with await hurried_edge.open() as connection:
