@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 
@@ -24,7 +25,7 @@ from tests.e2e.controller import ROOT
 from tests.e2e.kube import Kube, Object, path_of
 from tests.e2e.measure import population
 from tests.e2e.measure.prober import PAUSE, Prober, Seen, certificate, traffic
-from tests.e2e.measure.program import FLAGS, HTTP, HTTPS, Program, make_account
+from tests.e2e.measure.program import FLAGS, HTTP, HTTPS, Cpu, Program, make_account
 
 SIZES = [int(size) for size in os.environ.get("MEASURE_INGRESSES", "1000,5000").split(",")]
 CHANGES = int(os.environ.get("MEASURE_CHANGES", "500"))
@@ -61,9 +62,18 @@ def is_status(status: int) -> Callable[[Seen], bool]:
     return lambda seen: seen.status == status
 
 
-async def started(program: Program, hosts: list[str], count: int) -> float:
-    """Seconds from the start of the process until all of these hosts are served; then asks all
-    ``count`` of them once."""
+class Start(NamedTuple):
+    """From the start of the process until all is served."""
+
+    seconds: float
+    used: Cpu
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.2f} s; {self.used}"
+
+
+async def started(program: Program, hosts: list[str], count: int) -> Start:
+    """Wait until all of these hosts are served; then ask all ``count`` of them once."""
     waiting = list(hosts)
     prober: Prober | None = None
     while waiting:
@@ -78,12 +88,12 @@ async def started(program: Program, hosts: list[str], count: int) -> float:
         except OSError:
             prober = None
         await asyncio.sleep(PAUSE)
-    took = time.perf_counter() - program.begun
+    start = Start(time.perf_counter() - program.begun, program.cpu())
     assert prober is not None
     wrong = [n for n in range(count) if (await prober.ask(population.host(n))).status != 200]
     assert not wrong, f"{len(wrong)} hosts are not served: {wrong[:5]}"
     prober.transport.abort()
-    return took
+    return start
 
 
 async def rules(kube: Kube, size: int, changes: int) -> list[float]:
@@ -169,12 +179,15 @@ async def certificates(kube: Kube, changes: int) -> tuple[list[float], list[floa
     return found
 
 
-async def at_rest(program: Program) -> float:
+async def at_rest(program: Program) -> str:
     """Share of a core while nothing happens."""
     await asyncio.sleep(3)
     before, begun = program.cpu(), time.perf_counter()
     await asyncio.sleep(REST)
-    return (program.cpu() - before) / (time.perf_counter() - begun)
+    share = 1 / (time.perf_counter() - begun)
+    used = program.cpu().since(before)
+    parts = f"control {used.control * share:.2%}, worker {used.workers * share:.2%}"
+    return f"{used.total * share:.2%} of a core ({parts})"
 
 
 async def churn(program: Program, table: Table, size: int) -> None:
@@ -196,16 +209,18 @@ async def churn(program: Program, table: Table, size: int) -> None:
                 assert made >= 50 * CHURN * 0.95, f"only {made} changes were made"
             else:
                 await asyncio.sleep(CHURN)
-            used = program.cpu() - before
+            used = program.cpu().since(before)
         ordered = sorted(met.seconds)
         results.append((used, ordered[int(len(ordered) * 0.99)], len(ordered), met.failures))
     for (used, p99, count, failures), name in zip(
         results, ("traffic alone", "50 rule changes/s"), strict=True
     ):
-        text = f"{used:.2f} s CPU, p99 {p99 * 1000:.2f} ms, {len(failures)} of {count} failed"
+        text = f"{used}, p99 {p99 * 1000:.2f} ms, {len(failures)} of {count} failed"
         aim = "CPU < 5 s, p99 < 5 ms, 0 failed" if "rule" in name else ""
         title = f"{size} Ingresses, {CHURN:g} s of 200 requests/s, {name}"
-        table.add(title, text, aim, cpu=used, p99=p99, failed=len(failures), first=failures[:3])
+        table.add(
+            title, text, aim, cpu=used.total, p99=p99, failed=len(failures), first=failures[:3]
+        )
 
 
 async def settled(program: Program, kube: Kube) -> None:
@@ -214,7 +229,7 @@ async def settled(program: Program, kube: Kube) -> None:
     while True:
         before = program.cpu()
         await asyncio.sleep(1)
-        if program.cpu() - before < 0.03 and await _published(kube):
+        if program.cpu().since(before).total < 0.03 and await _published(kube):
             return
         assert time.monotonic() < end, "the controller never rests"
 
@@ -255,8 +270,8 @@ async def measure(table: Table, folder: Path) -> None:
             # The first start writes every status; the second one is what a restart costs.
             for name in ("start", "start again, nothing to write"):
                 with Program(kubeconfig) as program:
-                    took = await started(program, sample(size), size)
-                    table.add(f"{size} Ingresses, {name}: all served", f"{took:.2f} s", "< 2 s")
+                    start = await started(program, sample(size), size)
+                    table.add(f"{size} Ingresses, {name}: all served", str(start), "< 2 s")
                     begun = time.perf_counter()
                     await settled(program, kube)
                     table.add(
@@ -277,14 +292,12 @@ async def one_size(program: Program, kube: Kube, table: Table, size: int, empty:
         f"PSS {memory.pss:.0f}, RSS {memory.rss:.0f} MiB; {each:.1f} MiB for each 1,000",
         "< 40 MiB",
     )
-    table.add(
-        f"{size} Ingresses: CPU at rest", f"{await at_rest(program):.2%} of a core", "< 0.5 %"
-    )
+    table.add(f"{size} Ingresses: CPU at rest", await at_rest(program), "< 0.5 %")
     aims = {"rules": "median < 50, p99 < 200 ms", "endpoints": "median < 8 ms (15 at 5,000)"}
     before, begun = program.cpu(), time.perf_counter()
     table.times(f"{size} Ingresses, rules", await rules(kube, size, CHANGES), aims["rules"])
-    used, took = program.cpu() - before, time.perf_counter() - begun
-    table.add(f"{size} Ingresses, rules: CPU, prober's requests included", f"{used / took:.0%}")
+    used, took = program.cpu().since(before), time.perf_counter() - begun
+    table.add(f"{size} Ingresses, rules, with the prober's requests", f"{used} in {took:.0f} s")
     seconds = await endpoints(kube, size, CHANGES)
     table.times(f"{size} Ingresses, endpoints", seconds, aims["endpoints"])
     newer, older = await certificates(kube, min(CHANGES, 200))
@@ -311,8 +324,8 @@ async def large(kube: Kube, table: Table, kubeconfig: Path, size: int, empty: fl
         await kube.replace(population.ingress(number, secret=f"t{number}"))
     name = f"{size} Ingresses, {max(SLICES, size)} slices, {secrets} TLS Secrets"
     with Program(kubeconfig) as program:
-        took = await started(program, sample(size), size)
-        table.add(f"{name}: all served", f"{took:.2f} s", "< 2 s")
+        start = await started(program, sample(size), size)
+        table.add(f"{name}: all served", str(start), "< 2 s")
         for number in range(0, secrets, max(1, secrets // 20)):
             assert await certificate(HTTPS, population.host(number)) == certificates_[number].der
         await settled(program, kube)
@@ -320,7 +333,7 @@ async def large(kube: Kube, table: Table, kubeconfig: Path, size: int, empty: fl
         each = (memory.pss - empty) / (size / 1000)
         text = f"PSS {memory.pss:.0f}, RSS {memory.rss:.0f} MiB; {each:.1f} MiB for each 1,000"
         table.add(f"{name}: memory", text)
-        table.add(f"{name}: CPU at rest", f"{await at_rest(program):.2%} of a core", "< 0.5 %")
+        table.add(f"{name}: CPU at rest", await at_rest(program), "< 0.5 %")
 
 
 def main() -> None:
