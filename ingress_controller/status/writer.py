@@ -255,9 +255,8 @@ class StatusWriter:
     async def _write(self, name: Name, wish: Wish) -> None:
         started = time.monotonic()
         try:
-            if self._leadership.leading:
-                await self._patch(name, wish)
-                self._done(name, wish)
+            await self._patch(name, wish)
+            self._done(name, wish)
         except (NotFoundError, ConflictError):
             # It was deleted, or made anew, or is being written by everybody: no fault of anyone.
             self._agenda.put_off(name, time.monotonic() + MOVED_SECONDS)

@@ -168,6 +168,16 @@ def test_the_same_addresses_at_another_controllers_ingress_may_be_its_own() -> N
     assert list(one.names) == []
 
 
+def test_what_was_never_ours_is_not_remembered() -> None:
+    assert list(wanted("others").names) == []
+
+
+def test_the_same_addresses_by_the_next_controller_stay_where_we_had_written_none() -> None:
+    one = wanted()
+    one.confirm(SHOP, Standing("u1", "others"), EARLY)
+    assert one.look(SHOP, has(*OURS), LATE) is None
+
+
 def test_an_ingress_that_comes_back_is_written_again() -> None:
     one = written(wanted())
     one.confirm(SHOP, Standing("u1", "others"), EARLY)
@@ -178,6 +188,7 @@ def test_an_ingress_that_comes_back_is_written_again() -> None:
 
 def test_a_deleted_ingress_is_forgotten() -> None:
     one = written(wanted())
+    assert one.look(SHOP, None, LATE) is None, "the source knows it first"
     one.confirm(SHOP, None, EARLY)
     assert list(one.names) == []
     assert one.look(SHOP, None, LATE) is None

@@ -9,6 +9,7 @@ import pytest
 
 from ingress_controller.status import writer as room
 from ingress_controller.status.pace import Bucket
+from ingress_controller.status.wanted import ECHO_SECONDS
 from ingress_controller.status.writer import StatusWriter
 from ingress_controller.store import Name
 from tests.harness.waiting import until
@@ -236,6 +237,19 @@ async def test_wishes_about_one_ingress_become_one_write(scene: Scene) -> None:
     await scene.written(shop, other)
     await scene.it.knows(shop, *OURS)
     assert scene.patches("shop") == scene.patches("other") == 1
+
+
+async def test_what_changes_while_a_write_is_under_way_is_written_after_it(scene: Scene) -> None:
+    shop = scene.it.ingress("shop")
+    await scene.it.knows(shop)
+    slow = scene.it.fake.fault("patch", "status", delay=0.1)
+    scene.writer.publish(("192.0.2.7",))
+    scene.confirm(shop)
+    await until(lambda: slow.hits, "on its way")
+    scene.it.source.on_status = lambda name: None  # the echo of the first would help
+    scene.writer.publish(OURS)
+    took = await until(lambda: scene.it.status(shop) == WRITTEN, "written")
+    assert took < ECHO_SECONDS, "it does not wait for a look by chance"
 
 
 async def test_an_outage_keeps_the_wishes_and_makes_no_storm(scene: Scene) -> None:
