@@ -421,3 +421,25 @@ def test_another_namespaces_wildcard_does_not_serve_a_solvers_host() -> None:
     translator = made(allowed + text)
     assert answer(translator, IN_CLEAR) == TO_SOLVER
     assert answer(translator, "https://shop.test/x") == "404"
+
+
+@pytest.mark.parametrize(
+    "wild",
+    [
+        pytest.param(WILD.replace("hosts: [shop.test]", "hosts: ['*.test']"), id="a wildcard"),
+        pytest.param(
+            shop(tls=False).replace("- host: shop.test\n    http", "- http"), id="every host"
+        ),
+    ],
+)
+def test_a_solvers_host_is_guarded_as_soon_as_what_serves_it_is(wild: str) -> None:
+    translator = made(wild + SOLVER, CLIENTS)
+    guarded = wild.replace(
+        "letsencrypt\n", "letsencrypt\n    nginx.ingress.kubernetes.io/auth-tls-secret: clients\n"
+    )
+    for text, expected in ((guarded, "required"), (wild, "none")):
+        translator.update(changes(text))
+        told = explain(translator, url="https://shop.test/x").tls
+        assert told is not None
+        assert told.client_certificates == expected
+        assert answer(translator, IN_CLEAR) == TO_SOLVER

@@ -312,3 +312,18 @@ def _about(diagnostics: Iterable[Diagnostic], host: str) -> list[Diagnostic]:
     return [
         each for each in diagnostics if each.code == "host-owned" and each.message.startswith(shown)
     ]
+
+
+def test_the_place_in_a_refused_ingress_follows_its_rules() -> None:
+    translator = Translator(APART)
+    changed(translator, SERVICES, RED, BLUE)
+    moved = made(
+        "b",
+        "blue",
+        2,
+        all_of("new.test", "blue"),
+        rule("shop.test", path("Prefix", "/admin", "blue")),
+    )
+    changed(translator, moved)
+    (found,) = [each for each in translator.diagnostics if each.code == "host-owned"]
+    assert found.field == "spec.rules[1].host"

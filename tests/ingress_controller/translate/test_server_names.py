@@ -13,7 +13,7 @@ from ingress_controller.translate import secrets as module
 from ingress_controller.translate.expiry import expiring
 from ingress_controller.translate.options import Options
 from ingress_controller.translate.translator import Translation, Translator, translate
-from router.model.snapshot import Answer, Passthrough, Terminate
+from router.model.snapshot import Answer, Forward, Passthrough, Terminate
 from tests.ingress_controller.translate.manifest import (
     codes,
     ingress,
@@ -307,6 +307,30 @@ def test_certificates_that_end_soon_are_found() -> None:
     assert (soon.severity, soon.code, soon.object.name) == ("warning", "certificate-expires", "s")
     (over,) = expiring(translator.presented_certificates(), end + 1)
     assert (over.severity, "a.test" in over.consequence) == ("error", True)
+
+
+def test_an_ingress_is_closed_when_its_authorities_become_others_than_its_hosts() -> None:
+    demand = f"{OURS}auth-tls-secret: "
+    text = web("i", annotations=f"{demand}one", paths=("/a",))
+    text += web("j", annotations=f"{demand}two", paths=("/b",))
+    items = [
+        *objects(WEB + text),
+        *(secret(name, ca_crt=authorities_pem()) for name in ("one", "two")),
+    ]
+    translator = Translator(https_options())
+    translator.update(ObjectChange(key_of(each), each) for each in items)
+    assert isinstance(matched_action(translator, "/b"), Forward)
+    other = secret("two", ca_crt=authorities_pem("another authority"))
+    translator.update([ObjectChange(key_of(other), other)])
+    assert isinstance(matched_action(translator, "/b"), Answer)
+    assert isinstance(matched_action(translator, "/a"), Forward)
+
+
+def matched_action(translator: Translator, where: str) -> Forward | Answer:
+    """What becomes of requests for a path."""
+    route = matched(translator.snapshot, "a.test", where)
+    assert route is not None
+    return route.action
 
 
 def test_authorities_that_end_soon_are_found() -> None:
