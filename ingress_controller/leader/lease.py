@@ -218,10 +218,10 @@ class Candidate:
             return retry
         if failures:
             return min(retry * 2.0 ** min(failures - 1, 10), MAX_BACKOFF)
-        if now < self.free_at < now + retry:
-            # On time, so that a take-over does not have to wait for one round more.
-            return self.free_at - now + JITTER * self._timing.retry * chance
-        return retry
+        # On time, or at once if it has passed since we looked: a take-over does not wait for one
+        # round more.
+        left = max(self.free_at - now, self._timing.retry / 20)
+        return min(retry, left + JITTER * self._timing.retry * chance)
 
     def _claim(self, lease: Lease, wall: datetime) -> Write:
         seconds = math.ceil(self._timing.lease)
