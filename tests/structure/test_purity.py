@@ -62,6 +62,12 @@ ONLY_IN = {
         "ingress_controller/demo",
     },
     "cryptography": {"tls/pem.py", "tls/default.py"},
+    "aiohttp": {
+        "ingress_controller/admin/server.py",
+        "ingress_controller/sources/connections.py",
+        "ingress_controller/sources/kube_api.py",
+    },
+    "kubernetes_asyncio": {"ingress_controller/sources/credentials.py"},
 }
 
 
