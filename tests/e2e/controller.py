@@ -143,6 +143,7 @@ def overlay(
     folder: Path,
     *,
     resources: Sequence[Path] = (BASE,),
+    components: Sequence[Path] = (),
     namespace: str = "",
     prefix: str = "",
     patches: Sequence[Object] = (),
@@ -156,6 +157,7 @@ def overlay(
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [os.path.relpath(path.resolve(), folder.resolve()) for path in resources],
+        "components": [os.path.relpath(path.resolve(), folder.resolve()) for path in components],
         "patches": [{**entry, "patch": json.dumps(entry["patch"], indent=1)} for entry in patches],
     }
     if namespace:

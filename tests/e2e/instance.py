@@ -1,12 +1,14 @@
 """Further controllers beside the installed one, from the same manifests under other names."""
 
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.e2e.controller import NAME, Controller, kubectl, overlay
+from tests.e2e.controller import NAME, ROOT, Controller, kubectl, overlay
 from tests.e2e.kube import Object
+
+COMPONENTS = ROOT / "manifests" / "components"
 
 
 def environment(values: Mapping[str, str]) -> Object:
@@ -52,13 +54,19 @@ def ingress_class_patch(name: str, controller: str) -> Object:
 
 @asynccontextmanager
 async def instance(
-    name: str, ingress_class: str = "", controller: str = "", **variables: str
+    name: str,
+    ingress_class: str = "",
+    controller: str = "",
+    *,
+    components: Sequence[str] = (),
+    **variables: str,
 ) -> AsyncIterator[Controller]:
     """A controller in namespace e2e-NAME with its own class; uninstalled at the end.
 
     Args:
         ingress_class: name of its IngressClass; NAME when empty.
         controller: spec.controller of that class; e2e.test/NAME when empty.
+        components: of the manifests, by their folders.
         variables: environment of the Deployment, without the prefix INGRESS_.
     """
     namespace, prefixed = f"e2e-{name}", f"{name}-{NAME}"
@@ -76,6 +84,7 @@ async def instance(
             Path(folder, "inner"),
             namespace=namespace,
             prefix=f"{name}-",
+            components=[COMPONENTS / component for component in components],
             patches=[
                 environment({f"INGRESS_{key}": value for key, value in settings.items()}),
                 hurried_end(),

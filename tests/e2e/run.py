@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -66,8 +67,8 @@ def binaries() -> str:
     return subprocess.run(build, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def local(assets: str, command: list[str], *, pods: bool) -> int:
-    """Runs the command as a client outside of a cluster of its own; without Pods, on its node."""
+def local(assets: str, command: list[str], *, pods: bool) -> list[str]:
+    """The command in a cluster of its own: as a client outside of it; without Pods, on its node."""
     # The interpreter's folder is the image: its virtual environment holds this project.
     cluster = [sys.executable, str(LOCALKUBE / "cluster.py"), "run", "--assets", assets]
     if pods:
@@ -75,7 +76,13 @@ def local(assets: str, command: list[str], *, pods: bool) -> int:
         command = ["clusterctl", "client", *command]
     if logs := os.environ.get("E2E_LOGS"):
         cluster += ["--keep-logs", logs]
-    return subprocess.run([*cluster, "--", *command], cwd=ROOT).returncode
+    return [*cluster, "--", *command]
+
+
+def become(command: list[str]) -> NoReturn:
+    """Signals and the exit status are the command's."""
+    os.chdir(ROOT)
+    os.execv(command[0], command)  # noqa: S606 # nothing is left to do here
 
 
 def main() -> int:
@@ -87,18 +94,20 @@ def main() -> int:
         "--required", action="store_true", help="fail when the machine lacks something"
     )
     options, words = parser.parse_known_args()
-    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", *(words or [str(HERE)])]
+    if not any(Path(word.partition("::")[0]).exists() for word in words):
+        words.append(str(HERE))
+    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", *words]
     if options.measure:
-        command = [sys.executable, "-m", "tests.e2e.measure.run", *words]
+        command = [sys.executable, "-m", "tests.e2e.measure.run"]
     if os.environ.get("USE_EXISTING_CLUSTER") == "true":
-        return subprocess.run(command, cwd=ROOT).returncode
+        become(command)
     try:
         check_machine()
         assets = binaries()
     except LackingError as lacking:
         print(f"e2e: skipped: {lacking}", flush=True)
         return SKIPPED if options.required else 0
-    return local(assets, command, pods=not options.measure)
+    become(local(assets, command, pods=not options.measure))
 
 
 if __name__ == "__main__":
