@@ -391,7 +391,9 @@ def _framed_tickets() -> bytes:
 async def within(waitable: Awaitable[object], seconds: float) -> bool:
     """Whether it was done in time."""
     try:
-        await asyncio.wait_for(waitable, seconds)
+        # Not wait_for: on Python 3.11 it may swallow a cancellation that comes with the result.
+        async with asyncio.timeout(seconds):
+            await waitable
     except TimeoutError:
         return False
     return True
