@@ -11,7 +11,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 
-PODS = "10.9.0.1"
+PODS = ("10.9.0.1", "10.9.0.2", "10.9.0.3")
 """Where backends listen."""
 CONTROL_PLANE = "10.9.1.1"
 """Where the API server listens."""
@@ -35,7 +35,7 @@ def own_network() -> Iterator[None]:
         try:
             _ip(
                 "link set lo up",
-                *(f"address add {each}/32 dev lo" for each in (PODS, CONTROL_PLANE)),
+                *(f"address add {each}/32 dev lo" for each in (*PODS, CONTROL_PLANE)),
             )
             yield
         finally:
@@ -52,7 +52,7 @@ def cut_path() -> None:
         "link set beyond up",
         f"neighbour add {CONTROL_PLANE} lladdr 02:00:00:00:00:01 dev void nud permanent",
         f"address del {CONTROL_PLANE}/32 dev lo",
-        f"route add {CONTROL_PLANE}/32 dev void src {PODS}",
+        f"route add {CONTROL_PLANE}/32 dev void src {PODS[0]}",
     )
 
 

@@ -116,13 +116,17 @@ class Replica:
         found = (await self.ask("/diagnostics")).json()["diagnostics"]
         return [each for each in found if kind in ("", each["object"]["kind"])]
 
-    async def diagnosed(self, code: str, *, gone: bool = False, within: float = 5.0) -> list[Json]:
-        """Wait until there are diagnostics with this code, or none any more; gives them."""
+    async def diagnosed(
+        self, code: str, *, saying: str = "", gone: bool = False, within: float = 5.0
+    ) -> list[Json]:
+        """Wait until there are diagnostics with this code and text, or none; gives them."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
         while True:
             found = await self.diagnostics()
-            matching = [each for each in found if each["code"] == code]
+            matching = [
+                each for each in found if each["code"] == code and saying in each["message"]
+            ]
             if bool(matching) is not gone:
                 return matching
             assert loop.time() < deadline, f"{code}, gone {gone}: never; there are {found}"
@@ -200,7 +204,7 @@ class Cluster(NamedTuple):
 @contextlib.asynccontextmanager
 async def small_cluster(folder: Path) -> AsyncIterator[Cluster]:
     """A class, a Service with one endpoint, and an Ingress for the host of the usual load."""
-    with Backend(address=PODS) as backend:
+    with Backend(address=PODS[0]) as backend:
         async with FakeKubeApi(address=CONTROL_PLANE) as api:
             made = Cluster(api, backend, folder)
             made.put(cluster.ingress_class("python"), cluster.service("web"))
