@@ -1,6 +1,7 @@
 """A namespace of its own for each test, and echo backends in it."""
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,7 +14,7 @@ from tests.e2e import objects
 from tests.e2e.kube import Kube, Object, RefusedError, path_of
 
 ECHO = Path(__file__).with_name("echo.py")
-IMAGE = "ghcr.io/python-ingress/controller:e2e"
+IMAGE = os.environ.get("E2E_IMAGE", "ghcr.io/python-ingress/controller:e2e")
 """Any image with Python; this one is there anyway."""
 START = 60.0
 """Seconds within which Pods have to be ready."""

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from tests.e2e.certificates import issue
-from tests.e2e.controller import NAME, ROOT, Controller, kubectl
+from tests.e2e.controller import NAME, ROOT, Controller
 from tests.e2e.instance import instance
 from tests.e2e.kube import Kube, Object
 from tests.e2e.objects import ingress, rule, secret, tls_entry
@@ -138,7 +138,3 @@ def allowed(controller: Controller, verb: str, resource: str, namespace: str) ->
     )
     answer = json.loads(done.stdout)
     return "yes" if answer["status"].get("allowed") else "no"
-
-
-def test_the_manifests_have_what_is_tested_here() -> None:
-    assert NAME in kubectl("kustomize", str(ROOT / "manifests" / "overlays" / "namespaced"))
