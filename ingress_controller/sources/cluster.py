@@ -80,12 +80,20 @@ class ClusterSource:
         """Of every Ingress, as the API has it; only to be read."""
         self.on_status: Callable[[Name], None] = lambda name: None
         """Called when a status is new, different or gone."""
+        self.on_answer: Callable[[], None] = lambda: None
+        """Called when the API answers again after an outage, for others who wait for that."""
         self._api = api
         self._log = log
         self._pace = pace or Pace()
         self._named = frozenset(filter(_is_possible, scope.named))
         self._wanted = self._named
-        self._reach = Reach(api.server, self._pace, log, self._refresh)
+        self._reach = Reach(
+            api.server,
+            self._pace,
+            log,
+            on_alarm=self._refresh,
+            on_answer=lambda: self.on_answer(),
+        )
         self._receiver: Receiver | None = None
         self._group: asyncio.TaskGroup | None = None
         self._whole: dict[tuple[str, str], Reflector] = {}

@@ -27,8 +27,17 @@ ALARM_SECONDS = 10.0
 class Reach:
     """Lets reflectors ask the API when it makes sense."""
 
-    def __init__(self, server: str, pace: Pace, log: Log, on_alarm: Callable[[], None]) -> None:
-        """``on_alarm`` is called when `alarm` is different."""
+    def __init__(
+        self,
+        server: str,
+        pace: Pace,
+        log: Log,
+        *,
+        on_alarm: Callable[[], None],
+        on_answer: Callable[[], None],
+    ) -> None:
+        """``on_alarm`` is called when `alarm` is different, ``on_answer`` at the first answer
+        after none."""
         self.requests = asyncio.Semaphore(MAX_REQUESTS)
         """Held while a request is under way."""
         self.decoding = asyncio.Lock()
@@ -39,6 +48,7 @@ class Reach:
         self._pace = pace
         self._log = log
         self._on_alarm = on_alarm
+        self._on_answer = on_answer
         self._outage = Outage(pace)
         self._reason = ""
         self._stirred = asyncio.Event()
@@ -63,6 +73,7 @@ class Reach:
         while self._waiting:
             self._release()
         self._stirred.set()
+        self._on_answer()
 
     def failed(self, reason: str, *, retry_after: float = 0.0, lost: bool = False) -> None:
         """A request had no answer, or one of the kind 5xx; see `Outage.failed`."""

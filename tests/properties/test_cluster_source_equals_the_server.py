@@ -9,6 +9,7 @@ import contextlib
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -44,11 +45,70 @@ PACE = Pace(
     attempts=1000,
 )
 KINDS = ("Ingress", "Service", "EndpointSlice", "Secret", "ConfigMap", "IngressClass")
-NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
+NAMES = st.sampled_from(["a", "b", "c"])
 NAMESPACES = st.sampled_from(["red", "blue"])
 PLURALS = st.sampled_from(["ingresses", "services", "endpointslices", "secrets", "configmaps", "/"])
 VERBS = st.sampled_from(["list", "watch", "GET"])
 VALUES = st.integers(1, 3)
+
+
+def item_of(kind: str, namespace: str, name: str, value: int) -> dict[str, object]:
+    if kind == "Ingress":
+        return cluster.ingress(name, namespace, rules=[{"host": f"h{value}.test"}])
+    if kind == "Service":
+        return cluster.service(name, namespace, port=value)
+    if kind == "EndpointSlice":
+        addresses = [f"10.0.0.{number}" for number in range(1, value)]
+        return cluster.slices(name, *addresses, namespace=namespace)
+    if kind == "Secret":
+        type_ = "Opaque" if value == 1 else "kubernetes.io/tls"
+        return cluster.secret(name, namespace, type_=type_, value="AAA" + "AQg"[value - 1])
+    if kind == "ConfigMap":
+        return cluster.config_map(name, namespace, value=str(value))
+    return cluster.ingress_class(name)
+
+
+class Write(NamedTuple):
+    """What a user does."""
+
+    how: str
+    kind: str
+    namespace: str
+    name: str
+    value: int
+
+    def to(self, fake: FakeKubeApi) -> None:
+        namespace = "" if self.kind == "IngressClass" else self.namespace
+        found = fake.get(self.kind, namespace, self.name)
+        if self.how == "put":
+            fake.put(item_of(self.kind, namespace, self.name, self.value))
+        elif self.how == "put malformed":
+            fake.put(cluster.ingress(self.name, self.namespace, rules="none"))
+        elif self.how == "put status":
+            address = {"ip": "192.0.2.1"} if self.value == 1 else {"hostname": f"lb{self.value}"}
+            status = {"loadBalancer": {"ingress": [address]}}
+            fake.put(cluster.ingress(self.name, self.namespace) | {"status": status})
+        elif found is not None:
+            fake.delete(self.kind, namespace, self.name)
+            if self.how == "make anew":
+                fake.put(item_of(self.kind, namespace, self.name, self.value))
+
+
+WRITES = st.lists(
+    st.builds(
+        Write,
+        st.sampled_from(
+            ["put", "put", "put", "delete", "make anew", "put malformed", "put status"]
+        ),
+        st.sampled_from(KINDS),
+        NAMESPACES,
+        NAMES,
+        VALUES,
+    ),
+    min_size=1,
+    max_size=8,
+)
+SECONDS = st.sampled_from([0.0, 0.002, 0.01, 0.05])
 
 Mangle = Callable[[list[bytes]], Iterable[bytes]]
 MANGLES: dict[str, Mangle] = {
@@ -92,46 +152,20 @@ class Walk(RuleBasedStateMachine):
         # Versions begin at a power of ten: were they compared as texts, that would show.
         self.fake.store.version = 995
         for number in range(7):
-            self.fake.put(_item("Service", "red", f"s{number}", 1))
+            self.fake.put(item_of("Service", "red", f"s{number}", 1))
         context = reading(self.fake, Path(self.folder.name), self.scope, pace=PACE)
         self.read: Reading = await self.stack.enter_async_context(context)
 
     # Users.
 
-    @rule(kind=st.sampled_from(KINDS), namespace=NAMESPACES, name=NAMES, value=VALUES)
-    def put(self, kind: str, namespace: str, name: str, value: int) -> None:
-        self.do(self._write(lambda: self.fake.put(_item(kind, namespace, name, value))))
+    @rule(writes=WRITES, seconds=SECONDS)
+    def write(self, writes: list[Write], seconds: float) -> None:
+        self.do(self._write(writes, seconds))
 
-    @rule(namespace=NAMESPACES, name=NAMES)
-    def put_malformed(self, namespace: str, name: str) -> None:
-        item = cluster.ingress(name, namespace, rules="none")
-        self.do(self._write(lambda: self.fake.put(item)))
-
-    @rule(namespace=NAMESPACES, name=NAMES, address=st.sampled_from(["192.0.2.1", "lb.test"]))
-    def put_status(self, namespace: str, name: str, address: str) -> None:
-        def write() -> None:
-            found = self.fake.get("Ingress", namespace, name)
-            if found is not None:
-                field = "ip" if address[0].isdigit() else "hostname"
-                status = {"loadBalancer": {"ingress": [{field: address}]}}
-                self.fake.put({"kind": "Ingress", **found, "status": status})
-
-        self.do(self._write(write))
-
-    @rule(kind=st.sampled_from(KINDS), namespace=NAMESPACES, name=NAMES, anew=st.booleans())
-    def delete(self, kind: str, namespace: str, name: str, anew: bool) -> None:
-        def write() -> None:
-            place = namespace if kind != "IngressClass" else ""
-            if self.fake.get(kind, place, name) is not None:
-                self.fake.delete(kind, place, name)
-                if anew:
-                    self.fake.put(_item(kind, namespace, name, 2))
-
-        self.do(self._write(write))
-
-    async def _write(self, write: Callable[[], object]) -> None:
-        write()
-        await asyncio.sleep(0)
+    async def _write(self, writes: list[Write], seconds: float) -> None:
+        for write in writes:
+            write.to(self.fake)
+        await asyncio.sleep(seconds)
 
     @rule(
         wanted=st.frozensets(
@@ -144,10 +178,6 @@ class Walk(RuleBasedStateMachine):
             self.read.source.want(wanted)
 
         self.do(say())
-
-    @rule(seconds=st.sampled_from([0.001, 0.01, 0.05]))
-    def wait(self, seconds: float) -> None:
-        self.do(asyncio.sleep(seconds))
 
     # Faults.
 
@@ -175,63 +205,92 @@ class Walk(RuleBasedStateMachine):
         self.fake.fault(verb, plural, hang=True)
 
     @rule(
-        number=st.integers(0, 8),
-        what=st.sampled_from(["end", "cut", "send_gone", "go_silent", "bad line", "error"]),
+        plural=PLURALS,
+        how=st.sampled_from(["end", "cut", "send_gone", "go_silent", "bad line", "error"]),
+        number=st.integers(0, 4),
+        writes=WRITES,
+        seconds=SECONDS,
+        forget=st.booleans(),
     )
-    def disturb_watch(self, number: int, what: str) -> None:
+    def disturb_watches(
+        self,
+        plural: str,
+        how: str,
+        number: int,
+        writes: list[Write],
+        seconds: float,
+        forget: bool,
+    ) -> None:
+        """Something happens to watches, and what is written meanwhile may be forgotten."""
+
         async def disturb() -> None:
-            watches = self.fake.watches()
-            if watches:
-                _disturb(watches[number % len(watches)], what, number)
-            await asyncio.sleep(0)
+            for watch in self.fake.watches(plural):
+                _disturb(watch, how, number)
+                watch.silent |= forget
+            await self._write(writes, 0)
+            if forget:
+                self.fake.forget_history()
+            await asyncio.sleep(seconds)
 
         self.do(disturb())
 
-    @rule(how=st.sampled_from(sorted(MANGLES)))
-    def mangle(self, how: str) -> None:
-        self.fake.manners.mangle = MANGLES[how]
+    @rule(how=st.sampled_from(sorted(MANGLES)), writes=WRITES)
+    def mangle(self, how: str, writes: list[Write]) -> None:
+        """What is written comes in another order, or more than once."""
+
+        async def mangle() -> None:
+            self.fake.manners.mangle = MANGLES[how]
+            await self._write(writes, 0.01)
+            self.fake.manners.mangle = list
+
+        self.do(mangle())
 
     @rule(as_status=st.booleans())
-    def forget_history(self, as_status: bool) -> None:
+    def answer_old_versions(self, as_status: bool) -> None:
         self.fake.manners.gone_as_status = as_status
-        self.fake.forget_history()
 
     @rule()
     def expire_continue_tokens(self) -> None:
         self.fake.expire_continue_tokens()
 
-    @rule(number=st.integers(0, 3))
-    def start_anew(self, number: int) -> None:
+    @rule(writes=WRITES, seconds=SECONDS, forget=st.booleans())
+    def start_anew(self, writes: list[Write], seconds: float, forget: bool) -> None:
         async def stop_and_start() -> None:
             await self.fake.stop()
-            self.fake.put(_item("Ingress", "red", "a", number))
-            await asyncio.sleep(0.01 * number)
+            await self._write(writes, seconds)
+            if forget:
+                self.fake.forget_history()
             await self.fake.start()
 
         self.do(stop_and_start())
 
-    @rule(name=NAMES)
-    def restore_from_a_backup(self, name: str) -> None:
+    @rule(writes=WRITES)
+    def restore_from_a_backup(self, writes: list[Write]) -> None:
         """Nobody writes before all is read again: see `test_watch_machine`."""
 
         async def restore() -> None:
-            await self._settle()
             backup = self.fake.store.backup()
-            for value in (1, 2, 3):
-                self.fake.put(_item("Service", "red", name, value))
-                self.fake.put(_item("Ingress", "red", name, value))
-            self.fake.put(_item("Secret", "red", name, 1))
+            await self._write(writes, 0)
+            await self._settle()
             self.fake.restore(backup)
+            await until(lambda: self._is_watched(backup.version), "all is watched from then")
             await self._settle()
 
         self.do(restore())
+
+    def _is_watched(self, version: int) -> bool:
+        """Everything is watched, from this version or one before it."""
+        watches = self.fake.watches()
+        return len(watches) == sum(state.alone or 1 for state in self.read.source.kinds) and all(
+            int(watch.request.query["resourceVersion"]) <= version for watch in watches
+        )
 
     # What must be true in the end.
 
     async def _settle(self) -> None:
         self.fake.faults.clear()
         self.fake.manners.mangle = list
-        await until(self._is_equal, "what was handed over is what the server has", within=20)
+        await until(self._is_equal, "what was handed over is what the server has", within=10)
         await until(lambda: self.read.source.want(self.wanted), "all that is wanted is known")
         assert self._is_equal()
 
@@ -307,22 +366,6 @@ def _disturb(watch: Watch, what: str, number: int) -> None:
         watch.send_event("ERROR", {"kind": "Status", "code": code})
     else:
         getattr(watch, what)()
-
-
-def _item(kind: str, namespace: str, name: str, value: int) -> dict[str, object]:
-    if kind == "Ingress":
-        return cluster.ingress(name, namespace, rules=[{"host": f"h{value}.test"}])
-    if kind == "Service":
-        return cluster.service(name, namespace, port=value)
-    if kind == "EndpointSlice":
-        addresses = [f"10.0.0.{number}" for number in range(1, value)]
-        return cluster.slices(name, *addresses, namespace=namespace)
-    if kind == "Secret":
-        type_ = "Opaque" if value == 1 else "kubernetes.io/tls"
-        return cluster.secret(name, namespace, type_=type_, value="AAA" + "AQg"[value - 1])
-    if kind == "ConfigMap":
-        return cluster.config_map(name, namespace, value=str(value))
-    return cluster.ingress_class(name)
 
 
 def test_after_any_writes_and_faults_both_are_equal() -> None:

@@ -439,10 +439,13 @@ class TestOutages:
         async with reading(fake, tmp_path) as read:
             await read.until_synced()
             changes, requests = len(read.changes), len(fake.requests)
+            answers: list[int] = []
+            read.source.on_answer = lambda: answers.append(len(read.changes))
             await fake.stop()
             await until(lambda: read.codes() == ["api-unavailable"], "it is reported")
             assert len(fake.requests) == requests
             assert len(read.changes) == changes
+            assert not answers
             fake.put(service("s3", port=81))
             fake.delete("Service", "shop", "s4")
             await fake.start()
@@ -451,6 +454,7 @@ class TestOutages:
             assert held(fake) == {(key.kind, key.name) for key in read.objects}
             assert all(state.lists == 1 for state in read.source.kinds)
             await until(lambda: not read.source.diagnostics, "nothing is wrong any more")
+            assert answers == [changes], "others are told at once, and once"
 
     async def test_an_api_that_comes_after_us_is_found(
         self, fake: FakeKubeApi, tmp_path: Path
