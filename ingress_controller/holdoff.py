@@ -5,11 +5,15 @@ of endpoints act at once: a pod that is gone fails requests until we know. Build
 that follows from what they cost, so that a flapping endpoint or a busy cluster never takes more
 than a part of the time.
 
+Many changes at once act in portions, so that neither the control loop nor a worker is busy with one
+of them for long: what rules need comes before them, and what they no longer need goes after them.
+
 One kind of change waits longer: the deletion of an EndpointSlice that would leave its Service
 without a usable endpoint. During a roll slices are replaced, and between the deletion of the old
 and the arrival of the new one a running Service would answer 503.
 """
 
+import itertools
 from collections.abc import Iterable
 
 import msgspec
@@ -23,7 +27,10 @@ QUIET_SECONDS = 0.02
 DISTANCE_SECONDS = 0.01
 """Between two builds, at least."""
 COST_FACTOR = 4.0
-"""A build that took a second is followed by so many seconds without one."""
+"""A build that took a second is followed by so many seconds without one; by one second while a
+portion of what was due is left."""
+PORTION = 100
+"""Changes for one build: about ten milliseconds of translation, and less of a worker's time."""
 HOLD_SECONDS = 1.0
 """For a deletion that would empty a Service: longer than a controller takes to write its next
 slice, shorter than anybody would wait for a Service that is really gone."""
@@ -55,7 +62,11 @@ class Holdoff:
     """
 
     def __init__(self) -> None:
+        self._needs: dict[ObjectKey, ObjectChange] = {}
+        """Objects that rules may need: they come before rules."""
         self._rules: dict[ObjectKey, ObjectChange] = {}
+        self._leftovers: dict[ObjectKey, ObjectChange] = {}
+        """Deletions of what rules may have needed."""
         self._endpoints: dict[ObjectKey, ObjectChange] = {}
         """Changes of endpoints, which act at once."""
         self._held: dict[ObjectKey, _Hold] = {}
@@ -74,7 +85,7 @@ class Holdoff:
         """Takes note of changes; a later one of the same object replaces an earlier one."""
         for change in changes:
             if change.key.kind not in _ENDPOINT_KINDS:
-                self._rules[change.key] = change
+                self._add_rule(change)
                 if self._rules_due is None:
                     self._rules_due = now + QUIET_SECONDS
                 continue
@@ -92,26 +103,57 @@ class Holdoff:
         times += [due for due in (self._rules_due, self._endpoints_due) if due is not None]
         return max(min(times), self._free) if times else None
 
-    def take(self, now: float) -> tuple[ObjectChange, ...]:
-        """The changes whose time has come: rules first, each in the order in which they came."""
+    def take(self, now: float, most: int | None = None) -> tuple[ObjectChange, ...]:
+        """The changes whose time has come: endpoints first, then rules and what belongs to them.
+
+        Args:
+            most: so many at most; what is left has its time at once. None: all of them.
+        """
         when = self.next_build()
         if when is None or now < when:
             return ()
-        taken: list[ObjectChange] = []
-        if self._rules_due is not None and self._rules_due <= now:
-            taken += self._rules.values()
-            self._rules = {}
-            self._rules_due = None
-        held = self._held = {key: hold for key, hold in self._held.items() if now < hold.until}
-        taken += [change for key, change in self._endpoints.items() if key not in held]
-        self._endpoints = {key: self._endpoints[key] for key in held}
-        self._endpoints_due = None
+        room = self._waiting() if most is None else most
+        rules = self._rules_due is not None and self._rules_due <= now
+        # Neither starves the other, however many there are.
+        taken = self._take_endpoints(now, room if most is None or not rules else (room + 1) // 2)
+        if rules:
+            for pending in (self._needs, self._rules, self._leftovers):
+                taken += _first(pending, room - len(taken))
+            if not self._needs and not self._rules and not self._leftovers:
+                self._rules_due = None
         self._free = now + DISTANCE_SECONDS
         return tuple(taken)
 
     def built(self, now: float, seconds: float) -> None:
         """Says when a build ended, and how long it took."""
-        self._free = now + max(DISTANCE_SECONDS, COST_FACTOR * seconds)
+        due = [at for at in (self._rules_due, self._endpoints_due) if at is not None]
+        factor = 1.0 if due and min(due) <= now - seconds else COST_FACTOR
+        self._free = now + max(DISTANCE_SECONDS, factor * seconds)
+
+    def _waiting(self) -> int:
+        pending = (self._needs, self._rules, self._leftovers, self._endpoints)
+        return sum(len(each) for each in pending)
+
+    def _add_rule(self, change: ObjectChange) -> None:
+        if change.key.kind == "Ingress":
+            self._rules[change.key] = change
+        elif change.object is None:
+            self._needs.pop(change.key, None)
+            self._leftovers[change.key] = change
+        else:
+            self._leftovers.pop(change.key, None)
+            self._needs[change.key] = change
+
+    def _take_endpoints(self, now: float, room: int) -> list[ObjectChange]:
+        """Changes of endpoints that are not held (any more)."""
+        held = self._held = {key: hold for key, hold in self._held.items() if now < hold.until}
+        free = (key for key in self._endpoints if key not in held)
+        taken = [self._endpoints[key] for key in itertools.islice(free, room)]
+        for change in taken:
+            del self._endpoints[change.key]
+        if len(self._endpoints) == len(held):
+            self._endpoints_due = None
+        return taken
 
     def _act(self, now: float) -> None:
         if self._endpoints_due is None:
@@ -139,7 +181,18 @@ class Holdoff:
         """Lets held deletions act together with the slice that takes over."""
         for key in [key for key, hold in self._held.items() if hold.service == service]:
             del self._held[key]
+            self._endpoints[key] = self._endpoints.pop(
+                key
+            )  # never in a portion before its successor
             self._act(now)
+
+
+def _first(pending: dict[ObjectKey, ObjectChange], room: int) -> list[ObjectChange]:
+    """Takes the first changes out."""
+    taken = list(itertools.islice(pending.values(), room))
+    for change in taken:
+        del pending[change.key]
+    return taken
 
 
 def _read(endpoint_slice: EndpointSlice) -> _Slice:

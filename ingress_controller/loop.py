@@ -19,7 +19,7 @@ import msgspec
 
 from ingress_controller.explain.explanation import Explanation
 from ingress_controller.explain.walk import explain
-from ingress_controller.holdoff import Holdoff
+from ingress_controller.holdoff import PORTION, Holdoff
 from ingress_controller.logs import Log
 from ingress_controller.retention import SecretRetention
 from ingress_controller.sources.source import Source
@@ -157,9 +157,10 @@ class ControlLoop:
     async def _build(self) -> None:
         await self._first()
         while True:
-            changes = self._due()
+            changes = self._due(PORTION)
             if changes:
                 self._translate(changes)
+                await asyncio.sleep(0)
             else:
                 self._added.clear()
                 await within(self._added.wait(), self._patience())
@@ -169,16 +170,16 @@ class ControlLoop:
         while not self.published:
             await self._synced.wait()
             self._synced.clear()
-            self._update(self._due())
+            self._update(self._due(None))
             if self._source.want(self.translator.wanted):
                 self._supervisor.publish(self.translator.snapshot, None)
                 self.published = True
                 self._translated()
 
-    def _due(self) -> tuple[ObjectChange, ...]:
-        """The changes whose time has come."""
+    def _due(self, most: int | None) -> tuple[ObjectChange, ...]:
+        """The changes whose time has come, or so many of them."""
         now = time.time()
-        taken = self._retention.apply(self._holdoff.take(time.monotonic()), now)
+        taken = self._retention.apply(self._holdoff.take(time.monotonic(), most), now)
         return (*taken, *self._retention.due(now))
 
     def _patience(self) -> float:

@@ -14,6 +14,7 @@ from ingress_controller.holdoff import (
 )
 from ingress_controller.objects.ingress import Ingress
 from ingress_controller.objects.meta import ObjectMeta
+from ingress_controller.objects.service import Service
 from ingress_controller.objects.slices import (
     SERVICE_NAME_LABEL,
     EndpointConditions,
@@ -43,6 +44,12 @@ def gone(name: str, kind: str = "EndpointSlice") -> ObjectChange:
 def ingress(name: str) -> ObjectChange:
     return ObjectChange(
         ObjectKey("Ingress", "a", name), Ingress(metadata=ObjectMeta(name=name, namespace="a"))
+    )
+
+
+def service(name: str) -> ObjectChange:
+    return ObjectChange(
+        ObjectKey("Service", "a", name), Service(metadata=ObjectMeta(name=name, namespace="a"))
     )
 
 
@@ -101,6 +108,40 @@ def test_after_a_dear_build_nothing_is_built_for_a_multiple_of_its_time() -> Non
     assert holdoff.next_build() == LATE + 0.1 + COST_FACTOR * 0.1
 
 
+def test_many_changes_act_in_portions_that_never_lack_what_they_need() -> None:
+    """F-26: neither the control loop nor a worker is busy with one of them for long."""
+    holdoff = Holdoff()
+    holdoff.add([gone("s-old", "Service"), *(ingress(f"i{n}") for n in range(3))], 0.0)
+    holdoff.add([service("s-new"), gone("i0", "Ingress")], 0.0)
+
+    portions = []
+    now = 1.0
+    while (due := holdoff.next_build()) is not None:
+        now = max(now, due)
+        portions.append(keys(holdoff.take(now, 2)))
+        holdoff.built(now, 0.02)
+        assert (holdoff.next_build() or now) <= now + 0.02 + 1e-9, "a backlog waits no longer"
+    assert portions == [["s-new", "i0"], ["i1", "i2"], ["s-old"]]
+
+
+def test_endpoints_and_rules_do_not_starve_each_other() -> None:
+    holdoff = Holdoff()
+    holdoff.add([slice_of(f"e{n}") for n in range(10)], 0.0)
+    holdoff.add([ingress(f"i{n}") for n in range(10)], 0.0)
+
+    assert keys(holdoff.take(1.0, 4)) == ["e0", "e1", "i0", "i1"]
+
+
+def test_what_comes_while_portions_are_left_replaces_them() -> None:
+    holdoff = Holdoff()
+    holdoff.add([ingress("a"), ingress("b")], 0.0)
+    assert keys(holdoff.take(1.0, 1)) == ["a"]
+    holdoff.add([gone("b", "Ingress")], 1.0)
+
+    assert holdoff.take(2.0, 5) == (gone("b", "Ingress"),)
+    assert holdoff.next_build() is None
+
+
 def test_a_later_change_of_an_object_replaces_an_earlier_one() -> None:
     holdoff = Holdoff()
     holdoff.add([ingress("one"), gone("one", "Ingress")], 0.0)
@@ -124,7 +165,7 @@ def test_a_held_deletion_acts_together_with_the_slice_that_takes_over() -> None:
     holdoff.add([slice_of("new")], 200.3)
 
     assert holdoff.next_build() == 200.3
-    assert keys(holdoff.take(200.4)) == ["old", "new"]
+    assert keys(holdoff.take(200.4)) == ["new", "old"]
     assert holdoff.next_build() is None
 
 
@@ -181,6 +222,44 @@ def test_a_slice_of_another_service_takes_nothing_over() -> None:
     holdoff.add([gone("old")], 200.0)
 
     assert holdoff.take(200.1) == ()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["Ingress", "Service", "EndpointSlice"]),
+            st.sampled_from(["n1", "n2", "n3"]),
+            st.booleans(),
+            st.floats(0.0, 0.7),
+            st.sampled_from([None, 1, 2, 3]),
+        ),
+        max_size=40,
+    )
+)
+def test_in_portions_too_the_last_change_of_every_object_acts(
+    steps: list[tuple[str, str, bool, float, int | None]],
+) -> None:
+    makers = {"Ingress": ingress, "Service": service, "EndpointSlice": slice_of}
+    holdoff = Holdoff()
+    now = 0.0
+    last: dict[ObjectKey, ObjectChange] = {}
+    acted: dict[ObjectKey, ObjectChange] = {}
+    for kind, name, exists, pause, most in steps:
+        change = makers[kind](name) if exists else gone(name, kind)
+        last[change.key] = change
+        holdoff.add([change], now)
+        now += pause
+        taken = holdoff.take(now, most)
+        assert most is None or len(taken) <= most
+        acted |= {each.key: each for each in taken}
+    for _ in range(1000):
+        due = holdoff.next_build()
+        if due is None:
+            break
+        now = max(now, due)
+        acted |= {each.key: each for each in holdoff.take(now, 2)}
+    assert holdoff.next_build() is None
+    assert acted == last
 
 
 @given(
