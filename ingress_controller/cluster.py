@@ -41,6 +41,7 @@ class ClusterSide:
         if publishing.leader_elect and (publishing.publish_status or publishing.events):
             identity = new_identity(os.environ.get("POD_NAME", ""))
             self._leader = Elector(api, _lease(settings), identity, log)
+            self.source.on_answer = self._leader.hurry
         self._clear = publishing.clear_status_on_shutdown
         self._status: StatusWriter | None = None
         self._publisher: Publisher | None = None
