@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -38,6 +39,22 @@ class Replica:
         self.https: Address = (address, HTTPS_PORT)
         self._admin = f"{address}:{ADMIN_PORT}"
         self._marked = 0
+        self._orphans: list[int] = []
+
+    @property
+    def is_killed(self) -> bool:
+        return bool(self._orphans)
+
+    def kill(self) -> None:
+        """End the control process without a word; its workers drain."""
+        self._orphans = self.program.worker_pids()
+        self.program.process.kill()
+
+    def end_orphans(self) -> None:
+        """Let nobody wait for workers that drain."""
+        for pid in self._orphans:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     @property
     def is_ready(self) -> bool:
@@ -193,11 +210,13 @@ class Cluster(NamedTuple):
             if ready:
                 await replica.until(lambda: replica.is_ready, "ready", 30)
             yield replica
-            assert program.process.poll() is None, f"it ended: {program.errors}"
+            ended = program.process.poll()
+            assert ended is None or replica.is_killed, f"it ended: {ended} {program.errors}"
             defects = [each for each in program.log if "traceback" in each]
             assert not defects, defects
             assert not program.errors, program.errors
         finally:
+            replica.end_orphans()
             await asyncio.to_thread(program.__exit__, *sys.exc_info())
 
 
