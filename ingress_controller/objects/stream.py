@@ -8,13 +8,14 @@ beyond that gets its sentence there. One object that cannot be read harms itself
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from ingress_controller.objects.config import ConfigMap, Secret
 from ingress_controller.objects.decode import KubernetesObject, Undecodable, decode
 from ingress_controller.objects.ingress import Ingress, IngressClass, IngressSpec, IngressStatus
+from ingress_controller.objects.managed_fields import without_managed_fields
 from ingress_controller.objects.meta import ObjectKey, ObjectMeta
 from ingress_controller.objects.service import Service, ServiceStatus
 from ingress_controller.objects.slices import EndpointSlice
@@ -34,6 +35,8 @@ _UNREAD_ANNOTATIONS = (
     "endpoints.kubernetes.io/last-change-trigger-time",
 )
 """Of no meaning for routes, and long or often written: the first repeats the whole object."""
+
+T = TypeVar("T")
 
 
 class StreamError(ValueError):
@@ -128,7 +131,7 @@ class ObjectReader:
             StreamError: it is none.
         """
         try:
-            found = _read_list(body)
+            found = _shallow(_read_list, body)
         except _UNREADABLE as problem:
             raise StreamError(f"the list cannot be read: {problem}") from None
         version = found.metadata.resource_version
@@ -143,10 +146,10 @@ class ObjectReader:
             StreamError: it is no event.
         """
         try:
-            found = _read_event(line)
+            found = _shallow(_read_event, line)
             if found.type == "ERROR":
                 return Event("ERROR", found.object, "", ObjectKey(self.kind, "", ""), "")
-            meta = _read_head(found.object).metadata
+            meta = _shallow(_read_head, found.object).metadata
         except _UNREADABLE as problem:
             raise StreamError(f"the event cannot be read: {problem}") from None
         if found.type not in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"):
@@ -159,7 +162,7 @@ class ObjectReader:
     def item(self, raw: msgspec.Raw) -> Item:
         """The object, or why it cannot be read."""
         try:
-            read, status = self._decode(raw)
+            read, status = _shallow(self._decode, raw)
         except _UNREADABLE:
             return self._slowly(raw)
         return self._item(read, status)
@@ -205,6 +208,14 @@ class ObjectReader:
         except msgspec.ValidationError:
             status = ServiceStatus()
         return IngressStatus(uid, _addresses(status))
+
+
+def _shallow(read: Callable[[msgspec.Raw], T], text: bytes | msgspec.Raw) -> T:
+    """What is read; without the one part that a tenant may nest too deeply, if he did."""
+    try:
+        return read(msgspec.Raw(text) if isinstance(text, bytes) else text)
+    except RecursionError:
+        return read(msgspec.Raw(without_managed_fields(bytes(text))))
 
 
 def without_nulls(value: object) -> object:
