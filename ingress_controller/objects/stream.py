@@ -195,9 +195,12 @@ class ObjectReader:
 
     def _item(self, read: KubernetesObject, status: IngressStatus | None) -> Item:
         meta = read.metadata
-        if meta.annotations:
+        annotations = meta.annotations
+        if annotations:
             for name in _UNREAD_ANNOTATIONS:
-                meta.annotations.pop(name, None)
+                annotations.pop(name, None)
+            if not annotations:
+                annotations.clear()  # gives back what the entries took
         return Item(ObjectKey(self.kind, meta.namespace, meta.name), meta.uid, read, status)
 
     def _status(self, uid: str, document: object) -> IngressStatus | None:
