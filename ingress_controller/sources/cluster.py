@@ -8,7 +8,8 @@ nothing else that is secret ever gets here.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import groupby
 from typing import Literal, NamedTuple
@@ -86,6 +87,8 @@ class ClusterSource:
         self._log = log
         self._pace = pace or Pace()
         self._named = frozenset(filter(_is_possible, scope.named))
+        self._asked: frozenset[ObjectKey] = frozenset()
+        """What `want` was told last."""
         self._wanted = self._named
         self._reach = Reach(
             api.server,
@@ -101,7 +104,7 @@ class ClusterSource:
         self._alone: dict[ObjectKey, _Alone] = {}
         self._unanswered: set[ObjectKey] = set()
         """Objects watched alone that have not been read yet."""
-        self._beyond: list[ObjectKey] = []
+        self._beyond: set[ObjectKey] = set()
         """Objects that are not watched because there are too many."""
         self._owed = True
         """`Receiver.synced` is to be called when everything is known."""
@@ -137,18 +140,20 @@ class ClusterSource:
             group.create_task(self._reach.run(), name="look whether the API answers")
             for reflector in self._whole.values():
                 group.create_task(reflector.run(), name=f"read {reflector.target}")
-            self._settle()
+            self._settle(self._wanted)
 
     def want(self, objects: frozenset[ObjectKey]) -> bool:
         """See `Source.want`. Names that cannot exist, and what exceeds MAX_WATCHES, are absent."""
-        wanted = self._named.union(filter(_is_possible, objects))
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self._settle()
-        if self._is_complete():
-            return True
-        self._owed = True
-        return False
+        if objects is not self._asked:  # it is asked at every build, and seldom for something else
+            self._asked = objects
+            if objects is not self._asked:
+            added, removed = objects - self._asked, self._asked - objects - self._named
+            self._asked = objects
+            self._wanted.difference_update(removed)
+            self._wanted.update(filter(_is_possible, added))
+            self._settle(added | removed)
+        self._owed = not self._is_complete()
+        return not self._owed
 
     def steady(self) -> AbstractAsyncContextManager[None]:
         """Nothing is read by another thread."""
@@ -167,10 +172,13 @@ class ClusterSource:
         self._receiver.changed(changes)
         if reflector.target.kind != "Secret" or reflector.target.name:
             return
-        for key, item in changes:
-            if key in self._alone or (item is None and key in self._wanted):
-                self._settle()
-                break
+        self._settle(
+            [
+                key
+                for key, item in changes
+                if key in self._alone or (item is None and key in self._wanted)
+            ]
+        )
 
     def answered(self, reflector: Reflector) -> None:
         """A reflector knows what there is."""
@@ -180,7 +188,7 @@ class ClusterSource:
                 return
             self._unanswered.discard(ObjectKey(target.kind, target.namespace, target.name))
         elif target.kind == "Secret":
-            self._settle()
+            self._settle(self._wanted)
         if self._owed and self._receiver is not None and self._is_complete():
             self._owed = False
             self._receiver.synced()
@@ -191,23 +199,27 @@ class ClusterSource:
 
     # Which objects are watched alone.
 
-    def _settle(self) -> None:
-        """Starts and ends reflectors of single objects, as they are needed now."""
-        if self._group is None:
+    def _settle(self, keys: Collection[ObjectKey]) -> None:
+        """Starts and ends reflectors of these objects alone, as they are needed now."""
+        if self._group is None or not keys:
             return
-        needed = sorted(
-            filter(self._is_needed_alone, self._wanted),
-            key=lambda key: (key not in self._named, key not in self._alone, key),
-        )
-        limit = max(0, MAX_WATCHES - len(self._whole))
-        watched, self._beyond = needed[:limit], needed[limit:]
-        for key in self._alone.keys() - set(watched):
-            self._end(key)
-        for key in watched:
-            if key not in self._alone:
+        is_reported = False
+        before = len(self._beyond)
+        for key in keys:
+            if key not in self._wanted or not self._is_needed_alone(key):
+                self._beyond.discard(key)
+                if key in self._alone:
+                    is_reported |= self._end(key)
+            elif key not in self._alone:
+                self._beyond.add(key)
+        room = MAX_WATCHES - len(self._whole) - len(self._alone)
+        if self._beyond and room > 0:
+            waiting = sorted(self._beyond, key=lambda key: (key not in self._named, key))
+            for key in waiting[:room]:
+                self._beyond.discard(key)
                 self._begin(key, self._group)
-        self._unanswered = {key for key, item in self._alone.items() if not item.reflector.answered}
-        self._refresh()
+        if is_reported or before or self._beyond:
+            self._refresh()
 
     def _is_needed_alone(self, key: ObjectKey) -> bool:
         whole = self._whole_of(key)
@@ -225,13 +237,17 @@ class ClusterSource:
     def _begin(self, key: ObjectKey, group: asyncio.TaskGroup) -> None:
         reflector = self._reflector(Target(*key), lenient=True)
         self._alone[key] = _Alone(reflector, group.create_task(reflector.run(), name=f"read {key}"))
+        self._unanswered.add(key)
 
-    def _end(self, key: ObjectKey) -> None:
+    def _end(self, key: ObjectKey) -> bool:
+        """Answers whether there was a diagnostic about it."""
         reflector, task = self._alone.pop(key)
         task.cancel()
-        taken_over = key in self._wanted and not self._is_needed_alone(key)
+        self._unanswered.discard(key)
+        taken_over = key in self._wanted
         if reflector.mirror.objects and not taken_over and self._receiver is not None:
             self._receiver.changed((ObjectChange(key, None),))
+        return reflector.problem is not None or bool(reflector.mirror.unreadable)
 
     def _reflector(self, target: Target, *, lenient: bool) -> Reflector:
         statuses = self.statuses if target.kind == "Ingress" else {}
@@ -268,7 +284,8 @@ class ClusterSource:
                 self._api.server, self._reach.alarm, answered=self._is_complete()
             )
         if self._beyond:
-            yield findings.too_many_watches(self._beyond[0], len(self._beyond) - 1, MAX_WATCHES)
+            first, more = min(self._beyond), len(self._beyond) - 1
+            yield findings.too_many_watches(first, more, MAX_WATCHES)
         room = MAX_UNREADABLE
         for reflector in (
             *self._whole.values(),

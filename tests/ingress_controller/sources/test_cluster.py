@@ -278,6 +278,24 @@ class TestWanted:
             await until(lambda: not read.source.diagnostics, "there is room again")
             assert read.state("ConfigMap", alone=True).synced
 
+    async def test_no_namespace_takes_all_watches(
+        self, fake: FakeKubeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "MAX_WATCHES", 10)  # five whole kinds and five more
+        fake.put(config_map("ca", "shop"))
+        fake.put(config_map("ca", "zoo"))
+        greedy = {ObjectKey("Secret", "evil", f"absent-{number}") for number in range(50)}
+        modest = {ObjectKey("ConfigMap", each, "ca") for each in ("shop", "zoo")}
+        async with reading(fake, tmp_path) as read:
+            await read.until_synced()
+            read.source.want(frozenset(greedy))
+            await read.until_synced(2)
+            assert read.state("Secret", alone=True).alone == 5
+            read.source.want(frozenset(greedy | modest))
+            await read.until_synced(3)
+            assert modest <= read.objects.keys()
+            assert read.state("Secret", alone=True).alone == 3
+
     async def test_a_hundred_of_them_are_read_at_once(
         self, fake: FakeKubeApi, tmp_path: Path
     ) -> None:
