@@ -29,8 +29,8 @@ DISTANCE_SECONDS = 0.01
 COST_FACTOR = 4.0
 """A build that took a second is followed by so many seconds without one; by one second while a
 portion of what was due is left."""
-PORTION = 100
-"""Changes for one build: about ten milliseconds of translation, and less of a worker's time."""
+PORTION = 50
+"""Changes for one build: about three milliseconds of translation, and less of a worker's time."""
 HOLD_SECONDS = 1.0
 """For a deletion that would empty a Service: longer than a controller takes to write its next
 slice, shorter than anybody would wait for a Service that is really gone."""
