@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from urllib.parse import urlencode
 
 from tests.e2e.controller import Controller, kubectl
 from tests.e2e.kube import Kube
@@ -54,6 +55,26 @@ async def test_kubectl_describe_shows_the_events_of_mistakes(
     assert "no-such-service" in events
     assert "no-such-secret" in events
     assert "spec.rules[0].http.paths[1]" in events
+
+
+async def test_explain_tells_the_reason_from_the_running_controller(
+    kube: Kube, controller: Controller, space: Space, edge: Edge, standing: list[str]
+) -> None:
+    """`explain --admin`, with the answer of the admin port by way of the API server."""
+    await space.stand("web", on=standing)
+    await space.create(
+        ingress(
+            "mistaken", paths_of("why.test", path("/", "web"), path("/missing", "no-such-service"))
+        )
+    )
+    await edge.until_status(503, "why.test", "/missing")
+    for pod in await controller.pods(kube):
+        query = urlencode({"url": "http://why.test/missing"})
+        name = pod["metadata"]["name"]
+        told = await controller.ask(kube, name, f"/explain?{query}")
+
+        assert "no-such-service" in told
+        assert f"{space.name}/mistaken" in told or '"mistaken"' in told
 
 
 async def test_the_rest_of_a_mistaken_ingress_is_served(

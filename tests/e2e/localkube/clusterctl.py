@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Acts on the cluster that the environment belongs to (CLUSTER_DIR).
 
-clusterctl VERB-COMPONENT        VERB stop, start, restart, pause (SIGSTOP) or resume; COMPONENT
-                                 apiserver, etcd, controller-manager, kubelet, proxy or coredns.
-                                 start and restart wait until it is ready.
+clusterctl VERB-COMPONENT        VERB stop, start, restart, kill, pause (SIGSTOP) or resume;
+                                 COMPONENT apiserver, etcd, controller-manager, kubelet, proxy or
+                                 coredns. start and restart wait until it is ready.
 clusterctl exec [-n NAMESPACE] POD [-c CONTAINER] -- COMMAND ...    inside the container
 clusterctl client COMMAND ...    as a client outside of the cluster, 10.247.0.2 (10.247.1.0/24 is
                                  its own, too)
@@ -27,7 +27,7 @@ def main() -> None:
     if words[0] == "exec":
         enter(Path(folder), words[1:])
     verb, _, component = words[0].partition("-")
-    if verb not in ("stop", "start", "restart", "pause", "resume") or not component:
+    if verb not in ("stop", "start", "restart", "kill", "pause", "resume") or not component:
         sys.exit(__doc__.strip())
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(f"{folder}/control")

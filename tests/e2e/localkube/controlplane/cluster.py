@@ -311,6 +311,8 @@ class Cluster:
                 raise ClusterError(f"there is no {name}; there are {', '.join(self.components)}")
             if verb in ("stop", "restart"):
                 await component.stop()
+            if verb == "kill":
+                await component.stop(signal.SIGKILL)
             if verb in ("start", "restart"):
                 await component.start()
                 await component.ready()

@@ -72,12 +72,12 @@ class Component:
                 f"{self.name} was not ready within {seconds:g} s ({error}).{self.tail()}"
             )
 
-    async def stop(self) -> None:
+    async def stop(self, sig: int = signal.SIGTERM) -> None:
         if not self.wanted or self.process is None:
             return
         self.wanted = False
         self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
+        self.signal(sig)
         try:
             await asyncio.wait_for(self.process.wait(), 10)
         except TimeoutError:
