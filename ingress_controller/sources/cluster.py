@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import groupby
 from typing import Literal, NamedTuple
@@ -89,7 +89,7 @@ class ClusterSource:
         self._named = frozenset(filter(_is_possible, scope.named))
         self._asked: frozenset[ObjectKey] = frozenset()
         """What `want` was told last."""
-        self._wanted = self._named
+        self._wanted = set(self._named)
         self._reach = Reach(
             api.server,
             self._pace,
@@ -145,8 +145,6 @@ class ClusterSource:
     def want(self, objects: frozenset[ObjectKey]) -> bool:
         """See `Source.want`. Names that cannot exist, and what exceeds MAX_WATCHES, are absent."""
         if objects is not self._asked:  # it is asked at every build, and seldom for something else
-            self._asked = objects
-            if objects is not self._asked:
             added, removed = objects - self._asked, self._asked - objects - self._named
             self._asked = objects
             self._wanted.difference_update(removed)
@@ -203,8 +201,7 @@ class ClusterSource:
         """Starts and ends reflectors of these objects alone, as they are needed now."""
         if self._group is None or not keys:
             return
-        is_reported = False
-        before = len(self._beyond)
+        is_reported = bool(self._beyond)
         for key in keys:
             if key not in self._wanted or not self._is_needed_alone(key):
                 self._beyond.discard(key)
@@ -212,14 +209,33 @@ class ClusterSource:
                     is_reported |= self._end(key)
             elif key not in self._alone:
                 self._beyond.add(key)
-        room = MAX_WATCHES - len(self._whole) - len(self._alone)
-        if self._beyond and room > 0:
-            waiting = sorted(self._beyond, key=lambda key: (key not in self._named, key))
-            for key in waiting[:room]:
+        if self._beyond:
+            watched = self._share(MAX_WATCHES - len(self._whole))
+            for key in self._alone.keys() - watched:
+                is_reported |= self._end(key)
+                self._beyond.add(key)
+            for key in sorted(self._beyond & watched):
                 self._beyond.discard(key)
                 self._begin(key, self._group)
-        if is_reported or before or self._beyond:
+        if is_reported or self._beyond:
             self._refresh()
+
+    def _share(self, most: int) -> set[ObjectKey]:
+        """So many of the objects that are to be watched alone: of each namespace equally many.
+
+        Else one Ingress that names a thousand absent Secrets would keep others' from being read.
+        Objects that options name come first, then those that are watched already.
+        """
+        candidates = self._beyond | self._alone.keys()
+        if len(candidates) <= most:
+            return candidates
+        before: Counter[str] = Counter()
+        ranked = []
+        for key in sorted(candidates, key=lambda key: (key not in self._alone, key)):
+            ranked.append((key not in self._named, before[key.namespace], key))
+            before[key.namespace] += 1
+        ranked.sort()
+        return {key for _, _, key in ranked[: max(0, most)]}
 
     def _is_needed_alone(self, key: ObjectKey) -> bool:
         whole = self._whole_of(key)
@@ -244,7 +260,8 @@ class ClusterSource:
         reflector, task = self._alone.pop(key)
         task.cancel()
         self._unanswered.discard(key)
-        taken_over = key in self._wanted
+        # A Secret that is wanted, and not needed alone, was read with the others.
+        taken_over = key in self._wanted and not self._is_needed_alone(key)
         if reflector.mirror.objects and not taken_over and self._receiver is not None:
             self._receiver.changed((ObjectChange(key, None),))
         return reflector.problem is not None or bool(reflector.mirror.unreadable)

@@ -171,14 +171,14 @@ class Reflector:
         else:
             await self._watch(step)
 
-    async def _ask(self, query: dict[str, str]) -> bytes:
-        """The answer to a list; whether there was one is told to the others."""
+    async def _ask(self, query: dict[str, str], patience: float) -> bytes:
+        """The answer to a list; that there was one is told to the others."""
         async with self._reach.requests:
             body = await self._api.request(
                 "GET",
                 self.target.path,
                 query=self.target.query | query,
-                timeout=self._pace.page_timeout,
+                timeout=patience,
             )
         self._reach.answered()
         self._my_turn = False
@@ -190,10 +190,12 @@ class Reflector:
             self.mirror.begin()
             self.lists += 1
             self._pages = 0
+            if self.lists > 1:
+                self._log.info("it is listed anew", kind=self.target, why=self.last_error)
         query = {"limit": str(step.limit)} if step.limit else {}
         if step.token:
             query["continue"] = step.token
-        body = await self._ask(query)
+        body = await self._ask(query, self._pace.page_timeout)
         async with self._reach.decoding:
             page = await self._page(body)
             if page.token and (page.token == step.token or self._pages >= MAX_PAGES):
@@ -229,7 +231,7 @@ class Reflector:
             self._sink.reported(self)
 
     async def _check(self) -> None:
-        page = self._reader.page(await self._ask({"limit": "1"}))
+        page = self._reader.page(await self._ask({"limit": "1"}, self._pace.check_timeout))
         if not self._machine.checked(page.version, time.monotonic()):
             self._log.warning(
                 "the API's versions went backwards, as after a restore; everything is listed anew",
@@ -311,7 +313,7 @@ class Reflector:
         trouble = _trouble(error)
         lost = trouble is Trouble.AWAY and error.status is None and self._machine.established(now)
         if lost and now - self.heard_at >= SILENT_SHARE * self._pace.silence:
-            self._log.info("a watch was silent; it is opened anew", kind=self.target)
+            self._log.debug("a watch was silent; it is opened anew", kind=self.target)
             self._machine.failed(Trouble.SILENT, now, _random())
             return
         retry_after = error.retry_after or 0.0

@@ -39,6 +39,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     page_size: int = 500
     """Objects of one page."""
     page_timeout: float = 30.0
+    check_timeout: float = 10.0
     silence: float = 90.0
     """Without a byte a watch counts as dead. The API sends bookmarks once a minute."""
     shortest_watch: int = 240

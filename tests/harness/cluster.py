@@ -25,6 +25,7 @@ HASTY = Pace(
     brief=0.05,
     probe_every=0.02,
     page_timeout=1.0,
+    check_timeout=1.0,
     attempts=1000,
 )
 """Everything that takes seconds takes milliseconds."""

@@ -42,6 +42,7 @@ PACE = Pace(
     brief=0.02,
     probe_every=0.01,
     page_timeout=0.5,
+    check_timeout=0.5,
     attempts=1000,
 )
 KINDS = ("Ingress", "Service", "EndpointSlice", "Secret", "ConfigMap", "IngressClass")
