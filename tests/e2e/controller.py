@@ -135,8 +135,20 @@ def is_ready(pod: Object) -> bool:
 
 
 def rollout(namespace: str, name: str) -> None:
-    """Wait until a Deployment has rolled out."""
-    kubectl("rollout", "status", f"deployment/{name}", "-n", namespace, "--timeout=60s")
+    """Wait until a Deployment has rolled out.
+
+    Raises:
+        AssertionError: it does not; with the end of what its Pods have logged.
+    """
+    where = (f"deployment/{name}", "-n", namespace)
+    try:
+        kubectl("rollout", "status", *where, "--timeout=60s")
+    except AssertionError as failure:
+        try:
+            log = kubectl("logs", *where, "--tail=10", "--all-pods=true")
+        except AssertionError as nothing:
+            log = str(nothing)
+        raise AssertionError(f"{failure}\n{log}") from None
 
 
 def overlay(
