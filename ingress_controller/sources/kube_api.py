@@ -47,9 +47,9 @@ and more before it ends (Kubernetes: "Managing Service Accounts")."""
 RENEW_PAUSE_SECONDS = 1.0
 """After credentials were loaded because the server refused them, for so long they are not loaded
 for that reason again: an exec plugin may be slow and pay for each call."""
-MAX_BODY = 256 * 1024 * 1024
-"""Bytes of one answer: a page of 500 objects of the most that etcd takes would be 750 MiB, but a
-process that holds this much at once is near its limit."""
+MAX_BODY = 128 * 1024 * 1024
+"""Bytes of one answer, which is held twice for a moment. A page of 500 objects of the most that
+etcd takes would be 750 MiB: `watch_machine` then asks for smaller pages."""
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one watch event: etcd takes 1.5 MiB, and JSON is longer than what it stores."""
 MAX_ERROR_BODY = 64 * 1024

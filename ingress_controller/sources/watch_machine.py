@@ -13,7 +13,8 @@ the watch is silent                   check, then watch from the last version
 no answer, 5xx                        the `Outage` that all reflectors share says when to try; then
                                       check and watch, or the same page again
 429, 503 with Retry-After             not before that, and not before the backoff
-other refusals, malformed answers     backoff; then check and watch
+other refusals, malformed answers     backoff; then check and watch; malformed lists begin anew with
+                                      smaller pages
 three watches in a row fail at once   list anew: what is wrong may be the version
 an event is older than the one before list anew: the stream is out of order
 ====================================  ============================================================
@@ -108,6 +109,10 @@ Step = ListPage | Check | Watch | Pause
 
 WHOLE_AFTER = 2
 """Lists whose tokens ended before the list did; the next one is asked for without pages."""
+SHRINK = 8
+"""After a page that could not be used, pages are so many times smaller: it may have been too large,
+since objects may have 1.5 MB and 500 of them more than an answer may. After a whole list they are
+larger again."""
 MUTE_WATCHES = 3
 """Watches that failed soon and without a word, one after the other, after which the version is
 doubted."""
@@ -133,6 +138,7 @@ class WatchMachine:
         "_opened",
         "_pace",
         "_said_something",
+        "_shrunk",
         "_token",
         "_version",
     )
@@ -146,6 +152,8 @@ class WatchMachine:
         self._token = ""
         self._listed_version = ""
         self._expired = 0
+        self._shrunk = 0
+        """How many times smaller pages are, as a power of SHRINK."""
         self._doubtful = False
         self._opened: float | None = None
         """When the watch was opened that is open now."""
@@ -176,8 +184,9 @@ class WatchMachine:
         if now < self._not_before:
             return Pause(self._not_before)
         if self._version is None:
-            whole = self._expired >= WHOLE_AFTER
-            return ListPage(self._token, 0 if whole else self._pace.page_size)
+            size = max(1, self._pace.page_size // SHRINK ** min(self._shrunk, 9))
+            whole = self._expired >= WHOLE_AFTER and not self._shrunk
+            return ListPage(self._token, 0 if whole else size)
         if self._doubtful:
             return Check()
         self._opened = now
@@ -201,6 +210,7 @@ class WatchMachine:
         self._version = self._listed_version
         self._doubtful = False
         self._expired = self._mute = 0
+        self._shrunk = max(0, self._shrunk - 1)
         return True
 
     def checked(self, version: str, now: float) -> bool:
@@ -250,6 +260,9 @@ class WatchMachine:
         first = self._forget_old_failures(now)
         if trouble is Trouble.GONE and self._version is None:
             self._expired += 1
+        if trouble is Trouble.MALFORMED and self._version is None:
+            self._token = ""
+            self._shrunk += 1
         if trouble in (Trouble.GONE, Trouble.DISORDER):
             self._start_over()
         elif opened is not None and not self._said_something and now - opened < MUTE_SECONDS:
@@ -257,8 +270,6 @@ class WatchMachine:
             if self._mute >= MUTE_WATCHES:
                 self._mute = 0
                 self._start_over()
-        if trouble is Trouble.MALFORMED and self._version is None:
-            self._token = ""
         self._suspect()
         if trouble is Trouble.AWAY:
             return  # the shared outage says when

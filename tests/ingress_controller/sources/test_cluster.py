@@ -10,6 +10,7 @@ from ingress_controller.objects.ingress import Ingress, IngressStatus
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.objects.service import Service
 from ingress_controller.sources import cluster as module
+from ingress_controller.sources import kube_api
 from ingress_controller.sources.cluster import Scope
 from ingress_controller.store import Name
 from tests.harness.cluster import (
@@ -87,6 +88,17 @@ async def test_a_list_of_many_pages_is_handed_over_whole(fake: FakeKubeApi, tmp_
         assert len(fake.requested("list", "/services")) == 3
         assert read.state("Service").lists == 1
         assert max(len(changes) for changes in read.calls) <= 500
+
+
+async def test_objects_that_are_too_large_together_are_read_in_smaller_pages(
+    fake: FakeKubeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_api, "MAX_BODY", 100_000)
+    for number in range(100):
+        fake.put(secret(f"s{number}", value="eHh4" * 2_500))
+    async with reading(fake, tmp_path) as read:
+        await read.until_synced()
+        assert len(read.names("Secret")) == 100
 
 
 async def test_the_status_of_an_ingress_is_told_apart_from_it(

@@ -17,6 +17,7 @@ from ingress_controller.objects.stream import Item
 from ingress_controller.sources.mirror import Mirror
 from ingress_controller.sources.watch_machine import (
     MUTE_WATCHES,
+    SHRINK,
     WHOLE_AFTER,
     Check,
     ListPage,
@@ -70,6 +71,23 @@ class At:
     def rested(self) -> Step:
         self.now += self.patience()
         return self.next()
+
+
+def test_a_list_that_cannot_be_used_begins_anew_with_smaller_pages() -> None:
+    at = At()
+    for size in (500, 62, 7, 1, 1):
+        assert at.next() == ListPage("", size)
+        at.failed(Trouble.MALFORMED)
+        at.now += 100
+    at.listed()
+    at.failed(Trouble.DISORDER)
+    at.now += 100
+    assert at.next() == ListPage("", 1)
+    for size in (1, 7, 62, 500):
+        at.listed()
+        at.now += 1000
+        at.failed(Trouble.DISORDER)
+        assert at.next() == ListPage("", size)
 
 
 def test_it_lists_page_by_page_and_watches_from_the_version_of_the_list() -> None:
@@ -168,7 +186,7 @@ def test_a_malformed_page_spoils_the_list() -> None:
     at = At()
     at.machine.listed("10", "a", at.now)
     at.failed(Trouble.MALFORMED)
-    assert at.rested() == FIRST_PAGE
+    assert at.rested() == ListPage("", 500 // SHRINK)
 
 
 def test_a_silent_watch_is_checked_and_opened_anew_at_once() -> None:
