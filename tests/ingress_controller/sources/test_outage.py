@@ -135,7 +135,7 @@ def test_an_hour_without_answers_has_five_requests_a_minute_at_most(
         now += PACE.probe_every
         step += 1
     for first, sixth in zip(sent, sent[5:], strict=False):
-        assert sixth - first >= 60
+        assert sixth - first >= 60 - 1e-6
     assert len(sent) >= 30, "it is asked at least every other minute"
 
 
