@@ -14,6 +14,7 @@ and the arrival of the new one a running Service would answer 503.
 """
 
 import itertools
+from collections import deque
 from collections.abc import Iterable
 
 import msgspec
@@ -62,11 +63,11 @@ class Holdoff:
     """
 
     def __init__(self) -> None:
-        self._needs: dict[ObjectKey, ObjectChange] = {}
-        """Objects that rules may need: they come before rules."""
         self._rules: dict[ObjectKey, ObjectChange] = {}
-        self._leftovers: dict[ObjectKey, ObjectChange] = {}
-        """Deletions of what rules may have needed."""
+        """Changes of rules and of what they need."""
+        self._turn: deque[ObjectKey] = deque()
+        """In which order those act that came before the first of them did. What comes later has
+        the next turn, so that what somebody changes all the time keeps nobody waiting."""
         self._endpoints: dict[ObjectKey, ObjectChange] = {}
         """Changes of endpoints, which act at once."""
         self._held: dict[ObjectKey, _Hold] = {}
@@ -85,7 +86,7 @@ class Holdoff:
         """Takes note of changes; a later one of the same object replaces an earlier one."""
         for change in changes:
             if change.key.kind not in _ENDPOINT_KINDS:
-                self._add_rule(change)
+                self._rules[change.key] = change
                 if self._rules_due is None:
                     self._rules_due = now + QUIET_SECONDS
                 continue
@@ -112,17 +113,21 @@ class Holdoff:
         when = self.next_build()
         if when is None or now < when:
             return ()
-        room = self._waiting() if most is None else most
+        room = len(self._rules) + len(self._endpoints) if most is None else most
         rules = self._rules_due is not None and self._rules_due <= now
         # Neither starves the other, however many there are.
         taken = self._take_endpoints(now, room if most is None or not rules else (room + 1) // 2)
         if rules:
-            for pending in (self._needs, self._rules, self._leftovers):
-                taken += _first(pending, room - len(taken))
-            if not self._needs and not self._rules and not self._leftovers:
-                self._rules_due = None
+            taken += self._take_rules(room - len(taken))
         self._free = now + DISTANCE_SECONDS
         return tuple(taken)
+
+    def take_all(self) -> tuple[ObjectChange, ...]:
+        """Every change, whatever its time: for the first build, before which nothing is served."""
+        taken = (*self._endpoints.values(), *self._take_rules(len(self._rules)))
+        self._endpoints, self._held = {}, {}
+        self._endpoints_due = None
+        return taken
 
     def built(self, now: float, seconds: float) -> None:
         """Says when a build ended, and how long it took."""
@@ -130,19 +135,21 @@ class Holdoff:
         factor = 1.0 if due and min(due) <= now - seconds else COST_FACTOR
         self._free = now + max(DISTANCE_SECONDS, factor * seconds)
 
-    def _waiting(self) -> int:
-        pending = (self._needs, self._rules, self._leftovers, self._endpoints)
-        return sum(len(each) for each in pending)
+    def _take_rules(self, room: int) -> list[ObjectChange]:
+        """Changes of rules: before them what they may need, after them what they needed."""
+        taken: list[ObjectChange] = []
+        while self._rules and len(taken) < room:
+            if not self._turn:
+                self._turn.extend(sorted(self._rules, key=self._rank))
+            taken.append(self._rules.pop(self._turn.popleft()))
+        if not self._rules:
+            self._rules_due = None
+        return taken
 
-    def _add_rule(self, change: ObjectChange) -> None:
-        if change.key.kind == "Ingress":
-            self._rules[change.key] = change
-        elif change.object is None:
-            self._needs.pop(change.key, None)
-            self._leftovers[change.key] = change
-        else:
-            self._leftovers.pop(change.key, None)
-            self._needs[change.key] = change
+    def _rank(self, key: ObjectKey) -> int:
+        if key.kind == "Ingress":
+            return 1
+        return 2 if self._rules[key].object is None else 0
 
     def _take_endpoints(self, now: float, room: int) -> list[ObjectChange]:
         """Changes of endpoints that are not held (any more)."""
@@ -185,14 +192,6 @@ class Holdoff:
                 key
             )  # never in a portion before its successor
             self._act(now)
-
-
-def _first(pending: dict[ObjectKey, ObjectChange], room: int) -> list[ObjectChange]:
-    """Takes the first changes out."""
-    taken = list(itertools.islice(pending.values(), room))
-    for change in taken:
-        del pending[change.key]
-    return taken
 
 
 def _read(endpoint_slice: EndpointSlice) -> _Slice:

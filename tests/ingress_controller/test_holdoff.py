@@ -132,6 +132,27 @@ def test_endpoints_and_rules_do_not_starve_each_other() -> None:
     assert keys(holdoff.take(1.0, 4)) == ["e0", "e1", "i0", "i1"]
 
 
+def test_what_is_changed_all_the_time_keeps_nobody_waiting() -> None:
+    """Services whose every change is dear would else keep out all rules of all others."""
+    holdoff = Holdoff()
+    holdoff.add([service(f"s{n}") for n in range(4)], 0.0)
+    holdoff.add([ingress("mine")], 0.0)
+    acted = []
+    for now in range(1, 5):
+        acted += keys(holdoff.take(float(now), 2))
+        holdoff.add([service(f"s{n}") for n in range(4)], float(now))
+    assert "mine" in acted
+
+
+def test_the_first_build_waits_for_nothing() -> None:
+    holdoff = Holdoff()
+    holdoff.add([service("a"), slice_of("old")], 0.0)
+    assert len(holdoff.take_all()) == 2
+    holdoff.add([ingress("b"), gone("old"), gone("a", "Service")], 0.0)
+    assert keys(holdoff.take_all()) == ["old", "b", "a"]
+    assert holdoff.next_build() is None
+
+
 def test_what_comes_while_portions_are_left_replaces_them() -> None:
     holdoff = Holdoff()
     holdoff.add([ingress("a"), ingress("b")], 0.0)
