@@ -106,8 +106,7 @@ class ControlLoop:
 
     def changed(self, changes: Sequence[ObjectChange]) -> None:
         """Takes changes from the source."""
-        # Before the first snapshot nothing can be emptied, so nothing is held back.
-        self._holdoff.add(changes, time.monotonic() if self.published else float("-inf"))
+        self._holdoff.add(changes, time.monotonic())
         self._added.set()
         if self._audience is not None:
             self._audience.changed(changes)
@@ -157,7 +156,7 @@ class ControlLoop:
     async def _build(self) -> None:
         await self._first()
         while True:
-            changes = self._due(PORTION)
+            changes = self._due()
             if changes:
                 self._translate(changes)
                 await asyncio.sleep(0)
@@ -169,17 +168,28 @@ class ControlLoop:
         """Waits for everything there is; what rules name is asked for as soon as they are known."""
         while not self.published:
             await self._synced.wait()
+            self._added.clear()
+            # Whatever came counts at once: nothing is served yet that could come too early.
+            if self._update(self._retained(self._holdoff.take_all())) is None:
+                await self._added.wait()  # better no table than half of one; a change may help
+                continue
             self._synced.clear()
-            self._update(self._due(None))
             if self._source.want(self.translator.wanted):
                 self._supervisor.publish(self.translator.snapshot, None)
                 self.published = True
                 self._translated()
 
-    def _due(self, most: int | None) -> tuple[ObjectChange, ...]:
-        """The changes whose time has come, or so many of them."""
+    def _due(self) -> tuple[ObjectChange, ...]:
+        """The changes whose time has come, or a portion of them."""
+        return self._retained(self._holdoff.take(time.monotonic(), PORTION))
+
+    def _retained(self, taken: Sequence[ObjectChange]) -> tuple[ObjectChange, ...]:
+        """The changes, with the last good certificates of Secrets that are gone or broken."""
         now = time.time()
-        taken = self._retention.apply(self._holdoff.take(time.monotonic(), most), now)
+        try:
+            taken = self._retention.apply(taken, now)
+        except Exception as error:
+            self._log.defect("no certificates are kept; changes act as they came", error)
         return (*taken, *self._retention.due(now))
 
     def _patience(self) -> float:
@@ -199,6 +209,9 @@ class ControlLoop:
         outcome = self._update(changes)
         seconds = time.perf_counter() - started
         self._holdoff.built(time.monotonic(), seconds)
+        if outcome is None:
+            self._reportable.set()
+            return  # and nobody is told that anything of it is served
         self._source.want(self.translator.wanted)
         if outcome.different:
             self._supervisor.publish(self.translator.snapshot, outcome.delta)
@@ -214,8 +227,8 @@ class ControlLoop:
             )
         self._translated()
 
-    def _update(self, changes: Sequence[ObjectChange]) -> "_Outcome":
-        """Lets the translator take changes in."""
+    def _update(self, changes: Sequence[ObjectChange]) -> "_Outcome | None":
+        """Lets the translator take changes in; None when it failed, and so did starting anew."""
         try:
             delta = self.translator.update(changes)
             return _Outcome(delta is not None, delta)
@@ -225,7 +238,7 @@ class ControlLoop:
             self.translator = self.translator.rebuilt(self._options)
         except Exception as error:
             self._log.defect("translation failed; the last good state serves on", error)
-            return _Outcome(False)
+            return None
         return _Outcome(True)
 
     def _translated(self) -> None:
@@ -248,7 +261,10 @@ class ControlLoop:
             await within(self._reportable.wait(), EXPIRY_SECONDS)
             self._reportable.clear()
             async with self._source.steady():
-                self._report()
+                try:
+                    self._report()
+                except Exception as error:
+                    self._log.defect("comparing diagnostics failed; they stay as they were", error)
             await asyncio.sleep(REPORT_SECONDS)
 
     def _all_diagnostics(self) -> tuple[Diagnostic, ...]:

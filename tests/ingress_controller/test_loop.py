@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
 from io import StringIO
-from typing import cast
+from typing import NoReturn, cast
+
+import pytest
 
 from ingress_controller.logs import Log
 from ingress_controller.loop import ControlLoop
@@ -14,11 +16,13 @@ from ingress_controller.retention import SecretRetention
 from ingress_controller.sources.documents import read_yaml
 from ingress_controller.sources.manifests import ManifestFolders, Scan
 from ingress_controller.sources.polling import PolledFolders
-from ingress_controller.sources.source import Location
-from ingress_controller.store import KubernetesObject, ObjectChange, ObjectKey, key_of
+from ingress_controller.sources.source import Location, Source
+from ingress_controller.store import KubernetesObject, Name, ObjectChange, ObjectKey, key_of
 from ingress_controller.supervisor.workers import Supervisor
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
 from ingress_controller.translate.options import Options
+from ingress_controller.translate.readings import Readings
+from ingress_controller.translate.translator import Standing
 from router.model.snapshot import Delta, Snapshot, Terminate
 from tests.harness.program import endpoint_slice, ingress, service, tls_secret
 from tests.harness.waiting import until
@@ -82,6 +86,10 @@ class Published:
         self.snapshots: list[Snapshot] = []
         self.deltas: list[Delta | None] = []
         self.times: list[float] = []
+
+    @property
+    def served_version(self) -> int | None:
+        return self.snapshots[-1].version if self.snapshots else None
 
     def publish(self, snapshot: Snapshot, delta: Delta | None) -> None:
         self.snapshots.append(snapshot)
@@ -216,3 +224,129 @@ async def test_a_broken_secret_serves_on() -> None:
     async with looping(Scan(first, ()), Scan(broken, ())) as (published, log):
         await until(lambda: "code=certificate-kept" in log(), "a diagnostic")
         assert published.certificates()[-1] == 1
+
+
+class Answering:
+    """A source that knows what rules name a moment after it was asked, as a cluster's."""
+
+    diagnostics: tuple[Diagnostic, ...] = ()
+    waiting = ""
+
+    def __init__(self, first: Iterable[ObjectChange], later: Iterable[ObjectChange] = ()) -> None:
+        self._first, self._later = tuple(first), tuple(later)
+        self._asked = False
+        self.receiver: ControlLoop | None = None
+
+    async def run(self, receiver: ControlLoop) -> None:
+        self.receiver = receiver
+        receiver.changed(self._first)
+        receiver.synced()
+        await asyncio.Event().wait()
+
+    def want(self, objects: frozenset[ObjectKey]) -> bool:
+        known, self._asked = self._asked or not self._later, True
+        if not known:
+            asyncio.get_running_loop().call_soon(self._answer)
+        return known
+
+    def _answer(self) -> None:
+        assert self.receiver is not None
+        self.receiver.changed(self._later)
+        self.receiver.synced()
+
+    def steady(self) -> nullcontext[None]:
+        return nullcontext()
+
+    def location(self, key: ObjectKey) -> Location | None:
+        return None
+
+
+class Told:
+    """An `Audience`."""
+
+    def __init__(self) -> None:
+        self.standings: dict[Name, Standing | None] = {}
+        self.diagnostics: frozenset[Diagnostic] = frozenset()
+
+    def changed(self, changes: Sequence[ObjectChange]) -> None: ...
+
+    def confirmed(self, standings: Mapping[Name, Standing | None]) -> None:
+        self.standings.update(standings)
+
+    def found(self, diagnostics: frozenset[Diagnostic]) -> None:
+        self.diagnostics = diagnostics
+
+
+@asynccontextmanager
+async def answering(
+    source: Answering,
+) -> AsyncIterator[tuple[ControlLoop, Published, Told, Callable[[], str]]]:
+    published, stream, told = Published(), StringIO(), Told()
+    log = Log("text", "debug", stream)
+    loop = ControlLoop(
+        cast(Source, source),
+        SecretRetention(GRACE),
+        Options(allow_local_endpoints=True, https=True, default_certificate=DEFAULT),
+        cast(Supervisor, published),
+        log,
+        audience=told,
+    )
+    running = asyncio.create_task(loop.run())
+    try:
+        yield loop, published, told, stream.getvalue
+        assert not running.done(), "the loop has ended"
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        log.close()
+
+
+async def test_the_first_snapshot_has_what_rules_name_however_soon_it_comes() -> None:
+    chain, key = authority().issue(["one.test"])
+    first = objects(service("shop", 8000), ingress("one", "one.test", tls="one-tls"))
+    later = objects(tls_secret("one-tls", chain, key))
+    async with answering(Answering(first, later)) as (_, published, _, _):
+        await until(lambda: published.snapshots, "a snapshot")
+        assert published.certificates() == [1]
+
+
+async def test_a_defect_ends_nothing_and_confirms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise KeyError("a defect")
+
+    first = objects(service("shop", 8000), ingress("one", "one.test"))
+    source = Answering(first)
+    async with answering(source) as (loop, published, told, log):
+        await until(lambda: Name("test", "one") in told.standings, "the first is served")
+        with monkeypatch.context() as patched:
+            for cls, name in (
+                (Readings, "settings"),
+                (SecretRetention, "apply"),
+                (ControlLoop, "_all_diagnostics"),
+            ):
+                patched.setattr(cls, name, fail)
+            loop.changed(objects(ingress("two", "two.test")))
+            await until(lambda: "the last good state serves on" in log(), "a defect is told")
+            await until(lambda: "they stay as they were" in log(), "another")
+            assert "changes act as they came" in log()
+        assert set(told.standings) == {Name("test", "one")}
+        loop.changed(objects(ingress("three", "three.test")))
+        await until(lambda: Name("test", "three") in told.standings, "it is served")
+        assert Name("test", "two") in told.standings
+        assert {"two.test", "three.test"} <= published.snapshots[-1].hosts["default"].keys()
+
+
+async def test_no_table_is_better_than_half_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise KeyError("a defect")
+
+    source = Answering(objects(service("shop", 8000), ingress("one", "one.test")))
+    monkeypatch.setattr(Readings, "settings", fail)
+    async with answering(source) as (loop, published, _, log):
+        await until(lambda: "the last good state serves on" in log(), "a defect is told")
+        assert not published.snapshots
+        monkeypatch.undo()
+        loop.changed(objects(ingress("two", "two.test")))
+        await until(lambda: published.snapshots, "a snapshot")
+        assert published.snapshots[0].hosts["default"].keys() == {"one.test", "two.test"}
