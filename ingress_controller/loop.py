@@ -279,7 +279,8 @@ class ControlLoop:
         )
 
     def _report(self) -> None:
-        """Logs diagnostics that are new, and those that are gone."""
+        """Logs diagnostics that are new, and those that are gone; hints stand in `/diagnostics`
+        alone: each Ingress of another controller's class is one."""
         found = self._all_diagnostics()
         before, now = self._found, frozenset(found)
         # Compared without their places: a line above an object moves it, and changes nothing.
@@ -289,16 +290,16 @@ class ControlLoop:
             return
         if self._audience is not None:
             self._audience.found(now)
-        fresh = sorted(now - before, key=order)
+        fresh = sorted(filter(_is_logged, now - before), key=order)
         for diagnostic in fresh[:MAX_LOGGED]:
-            level = diagnostic.severity if diagnostic.severity != "hint" else "info"
-            self._log.write(level, diagnostic.message, described(self._located(diagnostic)))
+            fields = described(self._located(diagnostic))
+            self._log.write(diagnostic.severity, diagnostic.message, fields)
         if len(fresh) > MAX_LOGGED:
             self._log.warning(
                 "more diagnostics appeared than are logged; /diagnostics has all",
                 more=len(fresh) - MAX_LOGGED,
             )
-        for diagnostic in sorted(before - now, key=order)[:MAX_LOGGED]:
+        for diagnostic in sorted(filter(_is_logged, before - now), key=order)[:MAX_LOGGED]:
             self._log.info(f"no longer: {diagnostic.message}", object=diagnostic.object)
 
     def _place(self, key: ObjectKey) -> str:
@@ -313,6 +314,10 @@ class ControlLoop:
         if place is None:
             return diagnostic
         return msgspec.structs.replace(diagnostic, file=place.file, line=place.line)
+
+
+def _is_logged(diagnostic: Diagnostic) -> bool:
+    return diagnostic.severity != "hint"
 
 
 def described(diagnostic: Diagnostic) -> dict[str, object]:

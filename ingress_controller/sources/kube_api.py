@@ -231,6 +231,10 @@ class KubeApi:
             return await response.content.readany()
         except FAILURES as error:
             raise self._failure(call, error) from None
+        except RuntimeError:
+            # The library's word for a connection that was closed before it was asked to read.
+            closed = f"{call.what}: the connection to {self.server} was closed"
+            raise self._redacted(UnavailableError(closed)) from None
 
     async def _read(self, call: Call, response: aiohttp.ClientResponse, limit: int) -> bytes:
         """A whole body, of ``limit`` bytes at most."""

@@ -151,6 +151,8 @@ class Election(RuleBasedStateMachine):
     def a_clock_is_set(self, who: int, hours: float) -> None:
         self.processes[who].wall += timedelta(hours=hours)
 
+    # Its successor is a newcomer, too; see below.
+    @precondition(lambda self: self.server.document is not None)
     @rule(who=WHO)
     def a_process_ends_in_good_order(self, who: int) -> None:
         self.a_request_is_given_up(who)
