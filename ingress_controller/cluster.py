@@ -5,8 +5,9 @@ The source reads with every replica; status and Events are written by the one th
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from ingress_controller.admin.state import ClusterState, WatchState
@@ -14,7 +15,7 @@ from ingress_controller.leader.elector import Alone, Elector, new_identity
 from ingress_controller.logs import Log
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.settings import Settings
-from ingress_controller.sources.cluster import ClusterSource, Scope
+from ingress_controller.sources.cluster import ClusterSource, KindState, Scope
 from ingress_controller.sources.credentials import ACCOUNT_FOLDER
 from ingress_controller.sources.kube_api import Access, KubeApi
 from ingress_controller.status.events import EventWriter
@@ -25,6 +26,15 @@ from ingress_controller.translate.diagnostics import Diagnostic
 from ingress_controller.translate.translator import Standing, Translator
 
 LEASE = "python-ingress-leader"
+RESTART_SECONDS = 10.0
+"""After a defect of ours ended a writer, it begins anew so much later."""
+
+
+class _Writer(Protocol):
+    """What runs beside serving: it writes into the cluster, or decides who does."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
 
 
 class ClusterSide:
@@ -116,16 +126,12 @@ class ClusterSide:
         """Writes until it is cancelled; then removes what it wrote, if that is wanted, and lets
         another replica lead at once."""
         tasks = [
-            asyncio.create_task(each.run(), name=f"run {type(each).__name__}")
+            asyncio.create_task(self._keep_running(each), name=f"run {type(each).__name__}")
             for each in (self._leader, self._status, self._publisher, self._events)
             if each is not None and not isinstance(each, Alone)
         ]
         try:
-            if not tasks:
-                await asyncio.Event().wait()  # nothing is written: until cancelled
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
+            await asyncio.Event().wait()  # until cancelled
         finally:
             if self._clear and self._status is not None:
                 await self._status.clear()
@@ -133,26 +139,23 @@ class ClusterSide:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _keep_running(self, writer: "_Writer") -> None:
+        """Whatever a defect of ours ends begins anew: traffic needs none of it."""
+        while True:
+            try:
+                await writer.run()
+            except Exception as error:
+                name = type(writer).__name__
+                self._log.defect(f"{name} failed; it begins anew in a moment", error)
+            await asyncio.sleep(RESTART_SECONDS)
+
     @property
     def state(self) -> ClusterState:
         """For metrics."""
-        watches = [
-            WatchState(
-                kind=each.kind,
-                namespace=each.namespace,
-                synced=each.synced,
-                objects=each.objects,
-                stale_seconds=each.staleness,
-                lists=each.lists,
-                watches=each.watches,
-                failures=each.errors,
-            )
-            for each in self.source.kinds
-        ]
         status = None if self._status is None else self._status.counts
         events = None if self._events is None else self._events.counts
         return ClusterState(
-            watches=watches,
+            watches=watches_of(self.source.kinds),
             leading=self._leader.leading,
             terms=self._leader.counts.terms,
             status_writes={}
@@ -168,6 +171,25 @@ class ClusterSide:
                 "dropped": events.dropped,
             },
         )
+
+
+def watches_of(kinds: Iterable[KindState]) -> list[WatchState]:
+    """By kind and namespace: what is read of a kind together, and what is read of it alone."""
+    found: dict[tuple[str, str], WatchState] = {}
+    for each in kinds:
+        of = each.kind, each.namespace
+        one = found.get(of, WatchState(*of, True, 0, 0.0, 0, 0, 0))
+        found[of] = WatchState(
+            kind=each.kind,
+            namespace=each.namespace,
+            synced=one.synced and each.synced,
+            objects=one.objects + each.objects,
+            stale_seconds=max(one.stale_seconds, each.staleness),
+            lists=one.lists + each.lists,
+            watches=one.watches + each.watches,
+            failures=one.failures + each.errors,
+        )
+    return list(found.values())
 
 
 def _lease(settings: Settings) -> Name:

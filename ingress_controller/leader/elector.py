@@ -152,6 +152,7 @@ class Elector:
 
     async def run(self) -> None:
         """Takes part until it is cancelled; then stops leading, and gives the Lease back."""
+        self._ending = False
         try:
             while True:
                 delay = await self._round()
