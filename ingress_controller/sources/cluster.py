@@ -92,6 +92,7 @@ class ClusterSource:
         self._wanted = set(self._named)
         self._reach = Reach(
             api.server,
+            api.entry,
             self._pace,
             log,
             on_alarm=self._refresh,

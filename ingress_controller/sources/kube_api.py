@@ -92,6 +92,12 @@ class KubeApi:
         """As `connect`, with this account."""
         return cls(account, await account.load(anew=False))
 
+    @property
+    def entry(self) -> tuple[str, int]:
+        """Host and port that connections are opened to: those of the proxy, if there is one."""
+        url = URL(self._login.proxy or self._login.server)
+        return url.host or "", url.port or 443
+
     async def request(
         self,
         method: str,

@@ -2,9 +2,11 @@
 
 An API that does not answer (or answers 5xx) must be found again within two seconds of its return,
 and must not get more than five requests a minute meanwhile, whatever the number of reflectors. Both
-hold because looking whether its port is open is no request: that is done all the time, and one
-reflector sends one request when the port opens, or when the backoff says so. An answer ends the
-outage for all of them.
+hold because looking whether its port is open is no request: that is done all the time. While it is
+closed, a request is sent twice a minute at most; when it opens, at once, and then with backoff. An
+answer ends the outage for all of them.
+
+An API behind a port that stays open, such as a balancer's, is found by the backoff alone.
 
 A pure machine; ``now`` is monotonic seconds, ``random`` from 0 to 1.
 """
@@ -24,6 +26,7 @@ class Outage:
         "_attempts",
         "_closed",
         "_not_before",
+        "_opened",
         "_pace",
         "_sent",
         "_trying",
@@ -43,6 +46,8 @@ class Outage:
         self._attempts = 0
         self._not_before = 0.0
         self._closed = False
+        self._opened = float("-inf")
+        """When its port was last seen to open, and attempts began to be counted anew."""
         self._trying = False
         """One that waited has sent a request, and its outcome is not known yet."""
         self._sent: deque[float] = deque(maxlen=pace.attempts)
@@ -74,7 +79,7 @@ class Outage:
     def answered(self) -> None:
         """The API answered a request: it is there."""
         self.since = None
-        self.looking = self._trying = False
+        self.looking = self._trying = self._closed = False
         self._not_before = 0.0
 
     def sent(self, now: float) -> None:
@@ -93,15 +98,22 @@ class Outage:
     def probed(self, now: float, *, is_open: bool) -> None:
         """What a look at the port showed."""
         if not is_open:
-            self._closed = True
+            if not self._closed:
+                self._closed = True
+                self._set_due(max(self.due, now + self._pace.longest_delay))
             return
         if self._closed:
             self._attempts = 0
+            if now >= self._opened + self._pace.attempts_within:
+                self._opened = now
+                self._sent.clear()  # what came before it opened was no burden for anybody
             self.due = min(self.due, self._allowed(now))
         self.looking = False
 
     def newcomer(self, now: float) -> None:
         """Somebody waits who has not failed since the API went away."""
+        if self._closed:
+            return
         self.due = min(self.due, self._allowed(max(now + NEWCOMER_SECONDS, self._not_before)))
 
     def _set_due(self, when: float) -> None:

@@ -9,7 +9,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from ingress_controller.logs import Log
 from ingress_controller.sources.outage import Outage
@@ -30,14 +29,15 @@ class Reach:
     def __init__(
         self,
         server: str,
+        entry: tuple[str, int],
         pace: Pace,
         log: Log,
         *,
         on_alarm: Callable[[], None],
         on_answer: Callable[[], None],
     ) -> None:
-        """``on_alarm`` is called when `alarm` is different, ``on_answer`` at the first answer
-        after none."""
+        """``entry`` are host and port of the server, or of the proxy before it. ``on_alarm`` is
+        called when `alarm` is different, ``on_answer`` at the first answer after none."""
         self.requests = asyncio.Semaphore(MAX_REQUESTS)
         """Held while a request is under way."""
         self.decoding = asyncio.Lock()
@@ -45,6 +45,7 @@ class Reach:
         self.alarm = ""
         """Why there is no answer, when that lasts; else empty."""
         self._server = server
+        self._entry = entry
         self._pace = pace
         self._log = log
         self._on_alarm = on_alarm
@@ -153,14 +154,11 @@ class Reach:
         self._on_alarm()
 
     async def _is_open(self) -> bool:
-        """Whether the API server's port takes connections. Behind a proxy this may never be so;
-        then the backoff alone says when to try."""
-        parts = urlsplit(self._server)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        """Whether the port takes connections."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                _, writer = await asyncio.open_connection(parts.hostname, port)
-        except (OSError, TimeoutError, ValueError):
+                _, writer = await asyncio.open_connection(*self._entry)
+        except (OSError, TimeoutError):
             return False
         writer.transport.abort()
         return True

@@ -56,6 +56,9 @@ class Api(Protocol):
     @property
     def server(self) -> str: ...
 
+    @property
+    def entry(self) -> tuple[str, int]: ...
+
     async def request(
         self,
         method: str,

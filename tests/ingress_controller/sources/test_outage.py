@@ -1,5 +1,6 @@
 """When an API that is away is asked again, with a simulated clock and the real figures."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,7 +92,9 @@ def test_a_port_that_opens_is_a_reason_to_try_and_one_that_is_open_is_none() -> 
     due = outage.due
     assert outage.looking
     outage.probed(due - 3, is_open=False)
-    assert outage.due == due
+    assert outage.due == due - 3 + PACE.longest_delay, "nobody would hear a request"
+    outage.newcomer(due - 2.5)
+    assert outage.due == due - 3 + PACE.longest_delay
     outage.probed(due - 2, is_open=True)
     assert outage.due == due - 2
     outage.sent(due - 2)
@@ -134,9 +137,33 @@ def test_an_hour_without_answers_has_five_requests_a_minute_at_most(
             outage.failed(now, random)
         now += PACE.probe_every
         step += 1
-    for first, sixth in zip(sent, sent[5:], strict=False):
-        assert sixth - first >= 60 - 1e-6
+    # A port that opens again and again is a server that starts again and again.
+    most = PACE.attempts if len({*ports}) == 1 else 2 * PACE.attempts
+    for first, last in zip(sent, sent[most:], strict=False):
+        assert last - first >= 60 - 1e-6
     assert len(sent) >= 30, "it is asked at least every other minute"
+
+
+def test_a_server_that_starts_slowly_is_asked_often_enough() -> None:
+    outage = away()
+    now = 0.0
+    while now < 300:
+        outage.probed(now, is_open=False)
+        if now >= outage.due:
+            outage.sent(now)
+            outage.failed(now, 0.9)
+        now += PACE.probe_every
+    outage.probed(now, is_open=False)
+    opened = now + PACE.probe_every
+    outage.probed(opened, is_open=True)
+    asked = []
+    for _ in range(PACE.attempts):
+        now = outage.due
+        asked.append(now - opened)
+        outage.sent(now)
+        outage.failed(now, 0.0)
+        outage.probed(now, is_open=True)
+    assert asked == pytest.approx([0.0, 0.8, 2.4, 5.6, 12.0])
 
 
 @settings(max_examples=25)
