@@ -57,7 +57,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     context: str | None = None
     """Context of the kubeconfig. None: its current one."""
     watch_namespace: tuple[Namespace, ...] = ()
-    """Namespaces to serve; Roles in them are enough then. May be repeated. None: all."""
+    """Namespaces to serve, 200 at most; Roles in them are enough then. May be repeated. None: all.
+    """
     secrets: Literal["tls", "named"] = "tls"
     """``tls`` reads all Secrets of type kubernetes.io/tls, and others only when a rule names them;
     ``named`` reads no Secret that no rule names, so that RBAC can list them one by one."""
@@ -173,6 +174,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     logging: Logging = Logging()
 
 
+MAX_NAMESPACES = 200
+"""To be watched one by one: each takes four connections to the API server, of about a thousand."""
 FOLDER_CLASSES = ("python",)
 """Classes that folders of manifests may name without an IngressClass object."""
 
@@ -237,6 +240,11 @@ def _fit_together(settings: Settings) -> None:
     if settings.serving.manifests and (cluster.kubeconfig or cluster.context):
         raise UsageError(
             "--manifests serves folders and --kubeconfig a cluster; leave one of both out"
+        )
+    if len(cluster.watch_namespace) > MAX_NAMESPACES:
+        raise UsageError(
+            f"--watch-namespace names {len(cluster.watch_namespace)} namespaces, and at most "
+            f"{MAX_NAMESPACES} are watched one by one; leave it out to watch all of them"
         )
     if publishing.publish_nodes != "off" and publishing.publish_service is None:
         raise UsageError(

@@ -23,6 +23,7 @@ from ingress_controller.settings import (
     run_flags,
     run_settings,
 )
+from ingress_controller.sources.cluster import MAX_WATCHES
 from ingress_controller.translate.options import Options as TranslationOptions
 from router.model.limits import Limits
 
@@ -46,6 +47,15 @@ def test_repeated_flags_and_lists_are_one_tuple_without_the_default() -> None:
     given_twice = settings("--ingress-class", "a,b", "--ingress-class", "c").translation
     assert given_twice.ingress_class == ("a", "b", "c")
     assert settings(INGRESS_INGRESS_CLASS="a,b").translation.ingress_class == ("a", "b")
+
+
+def test_namespaces_are_as_many_as_there_are_connections_for() -> None:
+    words = [word for n in range(200) for word in ("--watch-namespace", f"n{n}")]
+    scope = settings(*words).cluster.watch_namespace
+    # Four kinds in each, IngressClass, and room for objects that are watched alone.
+    assert 4 * len(scope) + 1 + 100 < MAX_WATCHES
+    with pytest.raises(UsageError, match="names 201 namespaces"):
+        settings(*words, "--watch-namespace", "one-more")
 
 
 def test_a_folder_may_contain_a_comma() -> None:
