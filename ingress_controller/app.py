@@ -56,7 +56,7 @@ class Serving(msgspec.Struct, frozen=True):
     http: tuple[str, ...]
     """Addresses such as ``0.0.0.0:8080``."""
     https: tuple[str, ...]
-    """None when HTTPS is not served."""
+    """Empty when HTTPS is not served."""
     admin: tuple[str, ...]
 
 
