@@ -1,10 +1,10 @@
 """Asks one URL again and again from a process of its own, and tells how late the answers came.
 
-``python prober.py HOST PORT PATH HOSTNAME EVERY PID``: a request is due EVERY seconds, on one
-connection. When standard input ends, it prints a line of JSON: for each request the moment at which
-it was due (`time.monotonic`), and the seconds from then to its answer. What waited behind a slow
-answer has waited as well. The time in which the machine had no processor for us or for the asked
-process (PID, as the kernel counts it) does not count: it is not theirs.
+``python prober.py HOST PORT PATH HOSTNAME EVERY PID``: every EVERY seconds it looks how long the
+process takes to answer; a look that falls due while an answer is still awaited is answered by that
+one. When standard input ends, it prints a line of JSON: for each look the moment at which it was
+due (`time.monotonic`), and the seconds from then to the answer. The time in which the machine had
+no processor for us or for the asked process (PID, as the kernel counts it) does not count.
 """
 
 import json
@@ -31,9 +31,10 @@ def main() -> None:
             now, waited = time.monotonic(), _waited(schedules)
             moments.append(now)
             waits.append(waited)
-            before = waits[bisect_right(moments, due) - 1]
-            told.append((due, max(0.0, now - due - (waited - before))))
-            due += float(every)
+            while due <= now:
+                before = waits[bisect_right(moments, due) - 1]
+                told.append((due, max(0.0, now - due - (waited - before))))
+                due += float(every)
     print(json.dumps(told))  # noqa: T201 - read by the test
 
 

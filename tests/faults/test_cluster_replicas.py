@@ -169,7 +169,7 @@ async def test_a_lease_that_is_taken_or_deleted_by_hand_has_one_holder_again(
             lambda: _leads(first) or _leads(second), "one leads", within=3 * LEASE + SLACK
         )
         cluster.api.delete("Lease", lease["metadata"]["namespace"], lease["metadata"]["name"])
-        end = asyncio.get_running_loop().time() + max(SECONDS, 1.5 * LEASE)
+        end = asyncio.get_running_loop().time() + max(SECONDS, LEASE)
         while asyncio.get_running_loop().time() < end:
             assert not (_leads(first) and _leads(second))
             await asyncio.sleep(0.05)
