@@ -21,6 +21,8 @@ hint: good to know."""
 class DiagnosticCode(StrEnum):
     """Every kind of diagnostic. The values are stable: programs may match on them."""
 
+    # What is left out.
+    FINDINGS_TOO_MANY = "findings-too-many"
     # Sources.
     API_REFUSED = "api-refused"
     API_UNAVAILABLE = "api-unavailable"
