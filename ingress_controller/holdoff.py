@@ -3,7 +3,7 @@
 Changes of rules act after a short quiet time, so that what belongs together acts together. Changes
 of endpoints act at once: a pod that is gone fails requests until we know. Builds keep a distance
 that follows from what they cost, so that a flapping endpoint or a busy cluster never takes more
-than a part of the time.
+than a part of the time; rules and endpoints each their own.
 
 Many changes at once act in portions, so that neither the control loop nor a worker is busy with one
 of them for long: what rules need comes before them, and what they no longer need goes after them.
@@ -77,6 +77,10 @@ class Holdoff:
         """When the changes of endpoints that are not held act."""
         self._free = float("-inf")
         """No build before."""
+        self._rules_free = float("-inf")
+        """None with rules before."""
+        self._took_rules = False
+        """The last build had rules in it."""
         self._slices: dict[ObjectKey, _Slice] = {}
         """Slices as they will be when everything pending has acted."""
         self._usable: dict[Name, set[ObjectKey]] = {}
@@ -101,7 +105,10 @@ class Holdoff:
     def next_build(self) -> float | None:
         """When `take` will have something; None: not before something is added."""
         times = [hold.until for hold in self._held.values()]
-        times += [due for due in (self._rules_due, self._endpoints_due) if due is not None]
+        if self._endpoints_due is not None:
+            times.append(self._endpoints_due)
+        if self._rules_due is not None:
+            times.append(max(self._rules_due, self._rules_free))
         return max(min(times), self._free) if times else None
 
     def take(self, now: float, most: int | None = None) -> tuple[ObjectChange, ...]:
@@ -114,11 +121,12 @@ class Holdoff:
         if when is None or now < when:
             return ()
         room = len(self._rules) + len(self._endpoints) if most is None else most
-        rules = self._rules_due is not None and self._rules_due <= now
+        rules = self._rules_due is not None and max(self._rules_due, self._rules_free) <= now
         # Neither starves the other, however many there are.
         taken = self._take_endpoints(now, room if most is None or not rules else (room + 1) // 2)
         if rules:
             taken += self._take_rules(room - len(taken))
+        self._took_rules = rules
         self._free = now + DISTANCE_SECONDS
         return tuple(taken)
 
@@ -130,10 +138,18 @@ class Holdoff:
         return taken
 
     def built(self, now: float, seconds: float) -> None:
-        """Says when a build ended, and how long it took."""
+        """Says when a build ended, and how long it took.
+
+        Endpoints do not wait for what rules cost: else who makes a rule dear, and changes it all
+        the time, would keep the requests of all others on endpoints that are gone.
+        """
         due = [at for at in (self._rules_due, self._endpoints_due) if at is not None]
         factor = 1.0 if due and min(due) <= now - seconds else COST_FACTOR
-        self._free = now + max(DISTANCE_SECONDS, factor * seconds)
+        rest = now + max(DISTANCE_SECONDS, factor * seconds)
+        if self._took_rules:
+            self._rules_free, self._free = rest, now + DISTANCE_SECONDS
+        else:
+            self._free = rest
 
     def _take_rules(self, room: int) -> list[ObjectChange]:
         """Changes of rules: before them what they may need, after them what they needed."""

@@ -108,6 +108,19 @@ def test_after_a_dear_build_nothing_is_built_for_a_multiple_of_its_time() -> Non
     assert holdoff.next_build() == LATE + 0.1 + COST_FACTOR * 0.1
 
 
+def test_endpoints_do_not_wait_for_what_rules_cost() -> None:
+    holdoff = Holdoff()
+    holdoff.add([ingress("dear")], 0.0)
+    assert keys(holdoff.take(1.0)) == ["dear"]
+    holdoff.built(2.0, 1.0)
+    holdoff.add([ingress("dear"), slice_of("fresh")], 2.0)
+    assert holdoff.next_build() == 2.0 + DISTANCE_SECONDS
+    assert keys(holdoff.take(2.1)) == ["fresh"]
+    holdoff.built(2.1, 0.001)
+    assert holdoff.next_build() == 2.0 + COST_FACTOR
+    assert keys(holdoff.take(2.0 + COST_FACTOR)) == ["dear"]
+
+
 def test_many_changes_act_in_portions_that_never_lack_what_they_need() -> None:
     """F-26: neither the control loop nor a worker is busy with one of them for long."""
     holdoff = Holdoff()
