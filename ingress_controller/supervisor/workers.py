@@ -352,6 +352,8 @@ class Supervisor:
         finally:
             worker.kill()
             worker.close()
+            # Also when we are cancelled: who leaves now never hears of the end of what was killed.
+            await within(process.wait(), KILL_GRACE_SECONDS)
         code = await process.wait()
         return (f"signal {-code}" if code < 0 else f"exit code {code}") + worker.trouble
 
