@@ -127,6 +127,8 @@ class Reflector:
         self._machine = WatchMachine(pace, cheap_list=bool(target.name))
         self._failures = 0
         """In a row."""
+        self._watch_failed = False
+        """The last of them was a watch's own."""
         self._my_turn = False
         """The next request is the one by which all find out whether the API is back."""
         self._pages = 0
@@ -206,7 +208,7 @@ class Reflector:
             if not page.token:
                 await self._complete()
         if self._machine.listed(page.version, page.token, time.monotonic()):
-            self._well()
+            self._well(watched=False)
             self._answer()
 
     async def _page(self, body: bytes) -> Page:
@@ -240,7 +242,7 @@ class Reflector:
                 "the API's versions went backwards, as after a restore; everything is listed anew",
                 kind=self.target,
             )
-        self._well()
+        self._well(watched=False)
 
     async def _watch(self, step: Watch) -> None:
         query = {
@@ -259,7 +261,10 @@ class Reflector:
             async for line in lines:
                 self._event(line)
                 await self._breathe()
-        self._machine.ended(time.monotonic(), _random())
+        now = time.monotonic()
+        if self._failures and self._machine.established(now):
+            self._well(watched=True)
+        self._machine.ended(now, _random())
 
     def _event(self, line: bytes) -> None:
         event = self._reader.event(line)
@@ -270,7 +275,7 @@ class Reflector:
         if not self._machine.heard(event.version, now):
             raise _DisorderError
         if self._failures:
-            self._well()
+            self._well(watched=True)
         if event.type == "BOOKMARK":
             return
         key, unreadable = event.key, self.mirror.unreadable
@@ -297,38 +302,47 @@ class Reflector:
             self.answered = True
             self._sink.answered(self)
 
-    def _well(self) -> None:
-        """The API answers about this kind."""
+    def _well(self, *, watched: bool) -> None:
+        """The API answers about this kind; ``watched``: a watch did. That a list works says
+        nothing about watches, which may be refused where lists are not."""
+        if self._watch_failed and not watched:
+            return
         self._failures = 0
+        self._watch_failed = False
         self.last_error = ""
         if self.problem is not None:
             self.problem = None
             self._log.info("it can be read again", kind=self.target)
             self._sink.reported(self)
 
-    def _count(self, error: str) -> None:
+    def _count(self, error: str, *, of_watch: bool = False) -> None:
         self.errors += 1
         self._failures += 1
+        self._watch_failed = of_watch
         self.last_error = error
 
     def _failed(self, error: ApiError) -> None:
         now = time.monotonic()
         trouble = _trouble(error)
-        lost = trouble is Trouble.AWAY and error.status is None and self._machine.established(now)
+        lost = trouble is Trouble.LOST and self._machine.established(now)
         if lost and now - self.heard_at >= SILENT_SHARE * self._pace.silence:
             self._log.debug("a watch was silent; it is opened anew", kind=self.target)
+            self._well(watched=True)
             self._machine.failed(Trouble.SILENT, now, _random())
             return
         retry_after = error.retry_after or 0.0
-        if error.status is not None and trouble is not Trouble.AWAY:
+        if trouble not in (Trouble.LOST, Trouble.AWAY) and error.status is not None:
             self._reach.answered()
-        elif trouble is Trouble.AWAY or self._my_turn:
+        elif trouble is not Trouble.MALFORMED or self._my_turn:
             self._reach.failed(str(error), retry_after=retry_after, lost=lost)
         self._my_turn = False
+        is_healed_by_list = trouble in (Trouble.LOST, Trouble.GONE)
+        self._count(str(error), of_watch=self._machine.watching and not is_healed_by_list)
         self._machine.failed(trouble, now, _random(), retry_after)
-        self._count(str(error))
         refused = trouble is Trouble.REFUSED
-        known, repeated = self.problem, self._failures >= REPORT_AFTER
+        # That nothing answers is the same for all kinds, and reported once.
+        repeated = self._failures >= REPORT_AFTER and trouble is not Trouble.LOST
+        known = self.problem
         if refused or repeated:
             self.problem = error
         alone = bool(self.target.name) and error.status is not None
@@ -352,6 +366,8 @@ def _trouble(error: ApiError) -> Trouble:
         return Trouble.GONE
     if isinstance(error, MalformedAnswerError):
         return Trouble.MALFORMED
-    if error.status is None or error.status >= 500:
+    if error.status is None:
+        return Trouble.LOST
+    if error.status >= 500:
         return Trouble.AWAY
     return Trouble.THROTTLED if isinstance(error, ThrottledError) else Trouble.REFUSED

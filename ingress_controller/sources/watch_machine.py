@@ -15,7 +15,8 @@ no answer, 5xx                        the `Outage` that all reflectors share say
 429, 503 with Retry-After             not before that, and not before the backoff
 other refusals, malformed answers     backoff; then check and watch; malformed lists begin anew with
                                       smaller pages
-three watches in a row fail at once   list anew: what is wrong may be the version
+three watches in a row are refused     list anew: what is wrong may be the version
+or broken at once
 an event is older than the one before list anew: the stream is out of order
 ====================================  ============================================================
 
@@ -65,8 +66,10 @@ class Trouble(Enum):
 
     GONE = auto()
     """The version, or the token that continues a list, is too old."""
+    LOST = auto()
+    """No answer: the connection was refused, or is gone."""
     AWAY = auto()
-    """No answer, or one of the kind 5xx."""
+    """An answer of the kind 5xx."""
     THROTTLED = auto()
     REFUSED = auto()
     """Not allowed, not found, not understood."""
@@ -265,13 +268,13 @@ class WatchMachine:
             self._shrunk += 1
         if trouble in (Trouble.GONE, Trouble.DISORDER):
             self._start_over()
-        elif opened is not None and not self._said_something and now - opened < MUTE_SECONDS:
+        elif trouble is not Trouble.LOST and self._is_mute(opened, now):
             self._mute += 1
             if self._mute >= MUTE_WATCHES:
                 self._mute = 0
                 self._start_over()
         self._suspect()
-        if trouble is Trouble.AWAY:
+        if trouble in (Trouble.LOST, Trouble.AWAY):
             return  # the shared outage says when
         if trouble in (Trouble.GONE, Trouble.DISORDER) and first:
             self._attempts += 1
@@ -282,6 +285,10 @@ class WatchMachine:
         """The API was away: check before the next watch."""
         self._opened = None
         self._suspect()
+
+    def _is_mute(self, opened: float | None, now: float) -> bool:
+        """A watch failed soon and said nothing."""
+        return opened is not None and not self._said_something and now - opened < MUTE_SECONDS
 
     def _suspect(self) -> None:
         if self._version is None:

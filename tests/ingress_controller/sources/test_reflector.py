@@ -197,10 +197,13 @@ class TestWatches:
             [watch] = await open_watch(fake)
             fault = fake.fault("watch", "services", status=400, times=None)
             watch.end()
+            await until(lambda: read.codes() == ["api-unreadable"], "it is reported")
             await until(lambda: read.state("Service").lists == 2, "it was listed anew")
-            assert read.codes() == ["api-unreadable"]
+            reports = read.reports
             fake.put(service("web"))
             await until(lambda: WEB in read.objects, "it is seen by lists alone")
+            assert read.codes() == ["api-unreadable"]
+            assert read.reports == reports, "lists that work do not make it come and go"
             fault.withdraw()
             await follows(fake, read)
             assert not read.source.diagnostics

@@ -197,11 +197,12 @@ def test_a_silent_watch_is_checked_and_opened_anew_at_once() -> None:
     assert at.next() == Watch("10", 240)
 
 
-@pytest.mark.parametrize("trouble", [Trouble.AWAY, *OTHERS])
+@pytest.mark.parametrize("trouble", [Trouble.LOST, Trouble.AWAY, *OTHERS])
 def test_a_watch_that_failed_is_checked_before_it_is_opened_anew(trouble: Trouble) -> None:
     at = At().watched(lived=30)
     at.failed(trouble)
-    assert (at.patience() == 0) == (trouble is Trouble.AWAY), "an outage has its own clock"
+    is_outage = trouble in (Trouble.LOST, Trouble.AWAY)
+    assert (at.patience() == 0) == is_outage, "an outage has its own clock"
     assert at.rested() == Check()
     at.failed(trouble)
     assert at.rested() == Check()
@@ -257,6 +258,15 @@ def test_a_watch_that_spoke_or_lived_is_not_one_that_fails_at_once() -> None:
         assert at.rested() == Check()
         at.machine.checked("50", at.now)
         assert isinstance(at.rested(), Watch)
+
+
+def test_connections_that_are_lost_say_nothing_about_the_version() -> None:
+    at = At().watched()
+    for _ in range(3 * MUTE_WATCHES):
+        at.failed(Trouble.LOST)
+        assert at.next() == Check()
+        at.machine.checked("10", at.now)
+        assert isinstance(at.next(), Watch)
 
 
 def test_an_event_that_is_older_than_the_one_before_is_not_taken() -> None:
@@ -431,7 +441,10 @@ class Walk(RuleBasedStateMachine):
 
     # What goes wrong.
 
-    @rule(trouble=st.sampled_from([Trouble.AWAY, *OTHERS]), retry_after=st.sampled_from([0.0, 5.0]))
+    @rule(
+        trouble=st.sampled_from([Trouble.LOST, Trouble.AWAY, *OTHERS]),
+        retry_after=st.sampled_from([0.0, 5.0]),
+    )
     def fail(self, trouble: Trouble, retry_after: float) -> None:
         """The next thing that the machine does fails."""
         if self.cursor is None and isinstance(self.next(), Pause):
@@ -489,7 +502,7 @@ class Walk(RuleBasedStateMachine):
         """
         self.server.restore(max(self.server.version - back, 100))
         if self.cursor is not None:
-            self.failed(Trouble.AWAY)
+            self.failed(Trouble.LOST)
         elif self.machine.listing:
             self.failed(Trouble.GONE)
         else:
