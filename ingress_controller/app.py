@@ -252,16 +252,17 @@ class App:
         async with asyncio.TaskGroup() as group:
             workers = group.create_task(self._supervisor.run(), name="workers")
             work = [group.create_task(self._loop.run(), name="control loop")]
-            if self._cluster is not None:
-                work.append(group.create_task(self._cluster.run(), name="status and Events"))
-            announcing = group.create_task(self._announce(announce), name="announce")
             if os.getpid() == 1:
                 work.append(group.create_task(reap_orphans(), name="orphans"))
+            fore = [group.create_task(self._announce(announce), name="announce")]
+            if self._cluster is not None:
+                fore.append(group.create_task(self._cluster.run(), name="status and Events"))
             await self._stopped.wait()
+            for task in fore:
+                task.cancel()  # another replica shall lead from now on
+            await workers  # what they still serve follows the changes of endpoints to the end
             for task in work:
                 task.cancel()
-            announcing.cancel()
-            await workers
         await self._admin.stop()
         self._log.info("the end", exit_code=self._exit_code)
         return self._exit_code

@@ -259,7 +259,9 @@ class Supervisor:
         """Gives every worker the next version: as a delta where there is one."""
         self._snapshot = snapshot
         self._load = None
-        framed = None if delta is None else frame(Change(delta))
+        framed = None if delta is None else self._framed(Change(delta))
+        if delta is not None and framed is None:
+            return
         for worker in self._workers:
             if worker is not None:
                 worker.publish(framed)
@@ -359,8 +361,20 @@ class Supervisor:
 
     def _current_load(self) -> bytes | None:
         if self._load is None and self._snapshot is not None:
-            self._load = frame(Load(self._snapshot))
+            self._load = self._framed(Load(self._snapshot))
         return self._load
+
+    def _framed(self, message: Change | Load) -> bytes | None:
+        """The frame of a message; None when it is too large for one."""
+        try:
+            return frame(message)
+        except ValueError as error:
+            self._log.error(
+                f"the rules of all Ingresses are more than a worker can be sent ({error}); workers "
+                "serve what they have; find the namespace with most of them, and limit it by a "
+                "ResourceQuota (count/ingresses.networking.k8s.io)"
+            )
+            return None
 
     def _current_tickets(self) -> bytes:
         return self._tickets
