@@ -18,7 +18,7 @@ help:
 	@echo 'make lock       resolve the dependencies anew into requirements/'
 
 $(VENV)/.runtime: requirements/build.txt requirements/runtime.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --require-hashes -r requirements/build.txt
 	$(PIP) install --require-hashes -r requirements/runtime.txt
@@ -35,7 +35,7 @@ $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
 
 # locust needs gevent and flask, and pins a pytest: it never shares an environment with the controller.
 $(LOAD_VENV)/.load: requirements/load.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12")'
 	test -x $(LOAD_VENV)/bin/python || $(PYTHON) -m venv $(LOAD_VENV)
 	$(LOAD_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/load.txt
 	touch $@

@@ -28,7 +28,7 @@ from ingress_controller.explain.explanation import shown
 from ingress_controller.logs import LibraryHandler, Log
 from ingress_controller.loop import ControlLoop
 from ingress_controller.retention import SecretRetention
-from ingress_controller.settings import Settings, options_of
+from ingress_controller.settings import Settings, options_of, unknown_variables
 from ingress_controller.sources.manifests import ManifestFolders
 from ingress_controller.sources.polling import PolledFolders
 from ingress_controller.sources.source import Source
@@ -342,6 +342,8 @@ def serve(settings: Settings, sockets: Sockets, announce: Callable[[Serving], No
 async def _serve(
     settings: Settings, sockets: Sockets, log: Log, announce: Callable[[Serving], None]
 ) -> int:
+    for name in unknown_variables():
+        log.warning("this variable is no setting and has no effect; is it misspelt?", variable=name)
     probing = asyncio.create_task(asyncio.to_thread(probe))
     async with contextlib.AsyncExitStack() as stack:
         cluster = None

@@ -85,8 +85,15 @@ class Log:
 
 def as_json(now: datetime, level: str, event: str, fields: dict[str, object]) -> str:
     """One event as a line of JSON."""
-    record = {"time": now.isoformat(timespec="milliseconds"), "level": level, "event": event}
-    record |= {name: str(value) for name, value in fields.items()}
+    record: dict[str, object] = {
+        "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),  # as in access logs
+        "level": level,
+        "event": event,
+    }
+    record |= {
+        name: value if isinstance(value, int | float) else str(value)
+        for name, value in fields.items()
+    }
     return msgspec.json.encode(record).decode() + "\n"
 
 

@@ -223,7 +223,7 @@ class ControlLoop:
                 upstreams="all" if delta is None else len(delta.upstreams),
                 endpoint_sets="all" if delta is None else len(delta.endpoints),
                 certificates="all" if delta is None else len(delta.certificates),
-                milliseconds=f"{seconds * 1000:.1f}",
+                milliseconds=round(seconds * 1000, 1),
             )
         self._translated()
 

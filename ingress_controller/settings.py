@@ -7,12 +7,13 @@ Each field has the docstring that users read in ``--help`` and in ``docs/referen
 import argparse
 import itertools
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
 
-from ingress_controller.flags import UsageError, add_flags, read
+from ingress_controller.flags import PREFIX, UsageError, add_flags, flags_of, read
 from ingress_controller.translate.options import Options as TranslationOptions
 from router.model.limits import Limits
 from router.model.wire import Options as WorkerOptions
@@ -176,6 +177,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 MAX_NAMESPACES = 200
 """To be watched one by one: each takes four connections to the API server, of about a thousand."""
+_SERVICE_LINK = re.compile(r"_(SERVICE_HOST|(SERVICE_)?PORT(_.*)?)$")
+
 FOLDER_CLASSES = ("python",)
 """Classes that folders of manifests may name without an IngressClass object."""
 
@@ -232,6 +235,21 @@ def run_settings(
             "one line cannot be longer than the whole head: raise the second or lower the first"
         )
     return settings
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Variables that look like settings and are none, sorted: a misspelt one has no effect.
+
+    Not among them are service links, which the kubelet makes for a Service named "ingress…".
+    """
+    known = {flag.variable for _, topic in TOPICS for flag in flags_of(topic)}
+    return tuple(
+        sorted(
+            name
+            for name in environment
+            if name.startswith(PREFIX) and name not in known and not _SERVICE_LINK.search(name)
+        )
+    )
 
 
 def _fit_together(settings: Settings) -> None:

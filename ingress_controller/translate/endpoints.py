@@ -206,6 +206,8 @@ def about_endpoints(
     consequence = "requests that are routed to it get 503"
     if total:
         message = f"none of the {total} endpoints of {port} is ready"
+        if total == 1:
+            message = f"the only endpoint of {port} is not ready"
         remedy = "look at the readiness of the Pods"
     elif not readings:
         return Diagnostic(

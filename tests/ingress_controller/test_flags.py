@@ -22,6 +22,7 @@ from ingress_controller.settings import (
     options_of,
     run_flags,
     run_settings,
+    unknown_variables,
 )
 from ingress_controller.sources.cluster import MAX_WATCHES
 from ingress_controller.translate.options import Options as TranslationOptions
@@ -232,3 +233,16 @@ def test_an_empty_variable_is_none_where_a_value_cannot_be_empty() -> None:
     settings = run_settings(argparse.Namespace(), environment)
     assert settings.publishing.publish_service is None
     assert settings.serving.http_port == 8080
+
+
+def test_a_misspelt_variable_is_found_and_service_links_are_not() -> None:
+    environment = {
+        "INGRESS_WORKRS": "2",
+        "INGRESS_WORKERS": "2",
+        "INGRESS_HTTP_PORT": "8081",
+        "INGRESS_WEB_SERVICE_HOST": "10.0.0.1",
+        "INGRESS_WEB_SERVICE_PORT_HTTP": "80",
+        "INGRESS_WEB_PORT_80_TCP_ADDR": "10.0.0.1",
+        "HOME": "/",
+    }
+    assert unknown_variables(environment) == ("INGRESS_WORKRS",)

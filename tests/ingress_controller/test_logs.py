@@ -21,10 +21,10 @@ NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 def test_a_line_of_json_has_time_level_event_and_fields() -> None:
     line = as_json(NOON, "info", "ready", {"worker": 1})
     assert json.loads(line) == {
-        "time": "2026-01-02T12:00:00.000+00:00",
+        "time": "2026-01-02T12:00:00.000Z",
         "level": "info",
         "event": "ready",
-        "worker": "1",
+        "worker": 1,
     }
     assert line.count("\n") == 1
 
