@@ -153,8 +153,10 @@ async def endpoints(kube: Kube, size: int, changes: int) -> list[float]:
     for turn in range(changes):
         number = turn * 31 % size
         host = population.host(number)
-        before = (await prober.ask(host)).body.decode()
-        at = next(at for at in (f"{OTHER}.{turn % 250 + 1}", f"{OTHER}.254") if at not in before)
+        before = (await prober.ask(host)).body
+        at = f"{OTHER}.{turn % 250 + 1}"
+        if before == f"{at}:{population.PORT}".encode():
+            at = f"{OTHER}.254"
         wanted = f"{at}:{population.PORT}".encode()
         await kube.replace(population.endpoint_slice(number, at))
         begun = time.perf_counter()
