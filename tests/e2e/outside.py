@@ -15,8 +15,9 @@ from tests.harness.waiting import PATIENCE
 
 TROUBLE = (OSError, AssertionError, TimeoutError, Malformed)
 """What a request without a complete, well-formed answer ends in; ssl.SSLError is an OSError."""
-IN_A_ROW = 6
-"""New connections are spread over replicas: so many good answers in a row mean that all agree."""
+IN_A_ROW = 12
+"""New connections are spread over replicas: so many good answers in a row mean that all agree. With
+two that differ it takes about eight thousand tries to be fooled."""
 
 
 class Answer(NamedTuple):
