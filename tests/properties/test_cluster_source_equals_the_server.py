@@ -273,17 +273,19 @@ class Walk(RuleBasedStateMachine):
             backup = self.fake.store.backup()
             await self._write(writes, 0)
             await self._settle()
+            before = self.fake.watches()
             self.fake.restore(backup)
-            await until(lambda: self._is_watched(backup.version), "all is watched from then")
+            await until(lambda: self._is_watched(backup.version, before), "all is watched anew")
             await self._settle()
 
         self.do(restore())
 
-    def _is_watched(self, version: int) -> bool:
-        """Everything is watched, from this version or one before it."""
+    def _is_watched(self, version: int, before: list[Watch]) -> bool:
+        """Everything is watched from this version, or one before it, by watches that are new."""
         watches = self.fake.watches()
         return len(watches) == sum(state.alone or 1 for state in self.read.source.kinds) and all(
-            int(watch.request.query["resourceVersion"]) <= version for watch in watches
+            int(watch.request.query["resourceVersion"]) <= version and watch not in before
+            for watch in watches
         )
 
     # What must be true in the end.
