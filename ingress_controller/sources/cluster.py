@@ -103,6 +103,8 @@ class ClusterSource:
         self._whole: dict[tuple[str, str], Reflector] = {}
         """By kind and namespace."""
         self._alone: dict[ObjectKey, _Alone] = {}
+        self._ended: dict[str, Counter[str]] = {}
+        """By kind: lists, watches and errors of reflectors of single objects that ended."""
         self._unanswered: set[ObjectKey] = set()
         """Objects watched alone that have not been read yet."""
         self._beyond: set[ObjectKey] = set()
@@ -119,7 +121,7 @@ class ClusterSource:
         alone = sorted((item.reflector for item in self._alone.values()), key=_kind)
         groups = [[reflector] for reflector in self._whole.values()]
         groups += [list(group) for _, group in groupby(alone, _kind)]
-        return tuple(_state(group) for group in groups)
+        return tuple(self._state(group) for group in groups)
 
     @property
     def waiting(self) -> str:
@@ -261,6 +263,8 @@ class ClusterSource:
         reflector, task = self._alone.pop(key)
         task.cancel()
         self._unanswered.discard(key)
+        ended = self._ended.setdefault(key.kind, Counter())
+        ended.update(lists=reflector.lists, watches=reflector.watches, errors=reflector.errors)
         # A Secret that is wanted, and not needed alone, was read with the others.
         taken_over = key in self._wanted and not self._is_needed_alone(key)
         if reflector.mirror.objects and not taken_over and self._receiver is not None:
@@ -285,6 +289,24 @@ class ClusterSource:
             self._group is not None
             and not self._unanswered
             and all(reflector.answered for reflector in self._whole.values())
+        )
+
+    def _state(self, reflectors: Sequence[Reflector]) -> KindState:
+        """Of one whole kind, or of single objects of one kind."""
+        target = reflectors[0].target
+        now = time.monotonic()
+        ended = self._ended.get(target.kind, Counter()) if target.name else Counter[str]()
+        return KindState(
+            kind=target.kind,
+            namespace="" if target.name else target.namespace,
+            alone=len(reflectors) if target.name else 0,
+            synced=all(item.answered for item in reflectors),
+            objects=sum(len(item.mirror.objects) for item in reflectors),
+            staleness=max(now - item.heard_at for item in reflectors),
+            lists=ended["lists"] + sum(item.lists for item in reflectors),
+            watches=ended["watches"] + sum(item.watches for item in reflectors),
+            errors=ended["errors"] + sum(item.errors for item in reflectors),
+            last_error=next((item.last_error for item in reflectors if item.last_error), ""),
         )
 
     # Diagnostics.
@@ -338,21 +360,3 @@ def _whole_kinds(scope: Scope) -> Iterator[Target]:
 
 def _kind(reflector: Reflector) -> str:
     return reflector.target.kind
-
-
-def _state(reflectors: Sequence[Reflector]) -> KindState:
-    """Of one whole kind, or of single objects of one kind."""
-    target = reflectors[0].target
-    now = time.monotonic()
-    return KindState(
-        kind=target.kind,
-        namespace="" if target.name else target.namespace,
-        alone=len(reflectors) if target.name else 0,
-        synced=all(item.answered for item in reflectors),
-        objects=sum(len(item.mirror.objects) for item in reflectors),
-        staleness=max(now - item.heard_at for item in reflectors),
-        lists=sum(item.lists for item in reflectors),
-        watches=sum(item.watches for item in reflectors),
-        errors=sum(item.errors for item in reflectors),
-        last_error=next((item.last_error for item in reflectors if item.last_error), ""),
-    )

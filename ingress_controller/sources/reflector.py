@@ -139,11 +139,12 @@ class Reflector:
         try:
             while True:
                 try:
-                    await self._step()
-                except ApiError as error:
-                    self._failed(error)
-                except StreamError as error:
-                    self._failed(MalformedAnswerError(f"{self.target}: {error}"))
+                    try:
+                        await self._step()
+                    except ApiError as error:
+                        self._failed(error)
+                    except StreamError as error:
+                        self._failed(MalformedAnswerError(f"{self.target}: {error}"))
                 except _DisorderError:
                     self._log.warning(
                         "a watch is out of order; everything is listed anew", kind=self.target

@@ -217,6 +217,19 @@ class TestWanted:
             await until(lambda: not fake.watches("configmaps"), "its watch is closed")
             assert read.times_synced == 2
 
+    async def test_what_was_counted_stays_counted_when_they_end(
+        self, fake: FakeKubeApi, tmp_path: Path
+    ) -> None:
+        async with reading(fake, tmp_path) as read:
+            await read.until_synced()
+            read.source.want(frozenset({CA}))
+            await read.until_synced(2)
+            read.source.want(frozenset())
+            read.source.want(frozenset({CA}))
+            await read.until_synced(3)
+            state = read.state("Secret", alone=True)
+            assert (state.alone, state.lists) == (1, 2)
+
     async def test_what_is_not_there_is_known_to_be_absent(
         self, fake: FakeKubeApi, tmp_path: Path
     ) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.sources import reach as reach_module
+from ingress_controller.sources import reflector as reflector_module
 from ingress_controller.sources.watch_machine import Pace
 from tests.harness.cluster import HASTY, Reading, ingress, reading, secret, service
 from tests.harness.kube_api import FakeKubeApi
@@ -527,6 +528,23 @@ async def test_a_defect_of_ours_ends_nothing(
         await until(lambda: "lost" in read.names("Service"), "it was listed anew")
         await follows(fake, read)
         assert read.state("Service").lists == 2
+
+
+async def test_a_defect_while_a_failure_is_judged_ends_nothing(
+    fake: FakeKubeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with reading(fake, tmp_path) as read:
+        await read.until_synced()
+        [watch] = await open_watch(fake)
+
+        def fail(_: object) -> None:
+            monkeypatch.undo()
+            raise RuntimeError("a defect")
+
+        monkeypatch.setattr(reflector_module, "_trouble", fail)
+        watch.cut()
+        await until(lambda: read.state("Service").lists == 2, "it was listed anew")
+        await follows(fake, read)
 
 
 def ports(read: Reading) -> dict[str, int]:
