@@ -155,6 +155,13 @@ class Space:
         chosen = f"involvedObject.kind=Ingress,involvedObject.name={name}"
         return await self.kube.items("Event", self.name, fieldSelector=chosen)
 
+    async def until_event(self, name: str, *reasons: str, within: float = 15.0) -> None:
+        """Wait for an Event about an Ingress with one of these reasons."""
+        end = time.monotonic() + within
+        while not (seen := {str(e["reason"]) for e in await self.events(name)}) & set(reasons):
+            assert time.monotonic() < end, f"no Event {reasons} about {name}, but {seen}"
+            await asyncio.sleep(0.05)
+
 
 @contextmanager
 def prepared(setup: Callable[[Space], Awaitable[None]]) -> Iterator[str]:

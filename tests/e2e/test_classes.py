@@ -1,7 +1,6 @@
 """Which Ingresses are served by whom: classes, the default class, several controllers."""
 
 import asyncio
-import time
 
 import pytest
 
@@ -57,7 +56,7 @@ async def test_the_field_counts_when_an_update_adds_another_annotation(
     await edge.until_served("both.test")
 
     await space.apply(both)
-    await until_event(space, "both", "ClassContradictory")
+    await space.until_event("both", "ClassContradictory")
 
     assert (await edge.get("both.test")).status == 200
 
@@ -224,11 +223,3 @@ async def test_ingresses_without_class_are_adopted_where_the_switch_says_so(
         await adopter.edge.until_served("adopted.test")
         await space.until_published("web", [adopter.edge.host])
         assert (await edge.get("adopted.test")).status == 404
-
-
-async def until_event(space: Space, name: str, reason: str, within: float = 10.0) -> None:
-    """Wait for an Event about an Ingress."""
-    end = time.monotonic() + within
-    while reason not in (seen := {str(event["reason"]) for event in await space.events(name)}):
-        assert time.monotonic() < end, f"no Event {reason} about {name}, but {seen}"
-        await asyncio.sleep(0.05)
