@@ -52,6 +52,19 @@ def ingress_class_patch(name: str, controller: str) -> Object:
     }
 
 
+def without_class(name: str) -> Object:
+    """A patch that takes the IngressClass out."""
+    return {
+        "target": {"kind": "IngressClass"},
+        "patch": {
+            "$patch": "delete",
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "IngressClass",
+            "metadata": {"name": name},
+        },
+    }
+
+
 @asynccontextmanager
 async def instance(
     name: str,
@@ -59,6 +72,7 @@ async def instance(
     controller: str = "",
     *,
     components: Sequence[str] = (),
+    makes_class: bool = True,
     **variables: str,
 ) -> AsyncIterator[Controller]:
     """A controller in namespace e2e-NAME with its own class; uninstalled at the end.
@@ -67,6 +81,7 @@ async def instance(
         ingress_class: name of its IngressClass; NAME when empty.
         controller: spec.controller of that class; e2e.test/NAME when empty.
         components: of the manifests, by their folders.
+        makes_class: False where the IngressClass is there and somebody else's to delete.
         variables: environment of the Deployment, without the prefix INGRESS_.
     """
     namespace, prefixed = f"e2e-{name}", f"{name}-{NAME}"
@@ -94,7 +109,11 @@ async def instance(
         outer = overlay(
             Path(folder, "outer"),
             resources=[inner],
-            patches=[ingress_class_patch(own_class, own_controller)],
+            patches=[
+                ingress_class_patch(own_class, own_controller)
+                if makes_class
+                else without_class(f"{name}-python")
+            ],
         )
         try:
             yield Controller.install(outer, namespace, prefixed)

@@ -21,6 +21,8 @@ TOOLS = {"ip": "iproute2", "nft": "nftables", "unshare": "util-linux", "openssl"
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kubectl", "coredns")
 IMAGE = "^ghcr.io/python-ingress/controller"
 SKIPPED = 3
+TOKEN_SECONDS = 15
+"""Pods get new tokens so often: tests need not wait for the hour that they live for."""
 
 
 class LackingError(Exception):
@@ -73,6 +75,7 @@ def local(assets: str, command: list[str], *, pods: bool) -> list[str]:
     cluster = [sys.executable, str(LOCALKUBE / "cluster.py"), "run", "--assets", assets]
     if pods:
         cluster += ["--pods", "--audit", "--image-root", f"{IMAGE}={sys.prefix}"]
+        cluster += ["--renew-tokens", str(TOKEN_SECONDS)]
         command = ["clusterctl", "client", *command]
     if logs := os.environ.get("E2E_LOGS"):
         cluster += ["--keep-logs", logs]

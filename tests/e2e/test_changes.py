@@ -1,5 +1,6 @@
 """Every object created, changed, deleted and re-created, and seen served each time."""
 
+import asyncio
 from collections.abc import Callable
 
 from tests.e2e.certificates import issue
@@ -18,6 +19,7 @@ from tests.e2e.objects import (
 )
 from tests.e2e.outside import Answer, Edge
 from tests.e2e.space import Space
+from tests.harness.client import Connection, request
 
 CONTROLLER = "python-ingress.dev/controller"
 SOON = 2.0
@@ -139,6 +141,29 @@ async def test_an_ingress_class_lives(
         await kube.delete(ingress_class(name, CONTROLLER))
         await edge.until_status(404, host, within=SOON)
         await space.until_published("web", [])
+
+
+async def test_no_change_ends_a_connection(space: Space, edge: Edge, standing: list[str]) -> None:
+    """An answer that takes three seconds, and a connection that is kept, live through many swaps,
+    those of their own rule included."""
+    host = "unharmed.test"
+    await space.stand("web", "two", on=standing)
+    await space.create(ingress("web", rule(host, root="web")))
+    await edge.until_served(host)
+
+    async with await Connection.open(edge.http) as kept:
+        streaming = asyncio.ensure_future(edge.get(host, "/stream/3"))
+        swaps = 0
+        while not streaming.done():
+            swaps += 1
+            await space.apply(ingress("web", rule(host, root="two" if swaps % 2 else "web")))
+            await space.create(ingress(f"other-{swaps}", rule(f"o{swaps}.{host}", root="web")))
+            reply = await kept.exchange(request("/", host=host))
+            assert reply.status == 200
+        answer = await streaming
+    assert answer.status == 200
+    assert bytes(answer.reply.body) == b"tick\n" * 30
+    assert swaps > 20
 
 
 async def test_a_namespace_goes_with_all_it_had(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.controller import clusterctl
+from tests.e2e.controller import BASE, NAME, NAMESPACE, Controller, clusterctl, kubectl
 from tests.e2e.instance import instance
 from tests.e2e.kube import Kube
 from tests.e2e.objects import ECHO_PORT, endpoint_slice, ingress, rule, service
@@ -18,6 +18,10 @@ from tests.harness.load import steady_load
 
 SERVICE = "https://10.96.0.1"
 """Where Pods of the cluster of its own reach the API server."""
+ACCOUNT = {
+    "kind": "ServiceAccount",
+    "metadata": {"name": NAME, "namespace": NAMESPACE},
+}
 pytestmark = pytest.mark.usefixtures("local_cluster")
 
 
@@ -189,6 +193,60 @@ async def test_what_changed_while_the_api_server_restarted_is_found(
             what=f"{host} by the Pod at {address}",
             within=5,
         )
+
+
+@pytest.mark.usefixtures("_healed")
+async def test_an_account_made_anew_is_refused_until_its_new_token_is_there(
+    kube: Kube, controller: Controller, space: Space, edge: Edge, standing: list[str]
+) -> None:
+    """F-10, 401: the tokens of the old account are worth nothing; the kubelet brings others."""
+    host = "unauthorized.test"
+    await serving(space, edge, host, standing)
+    restarts = await _restarts(controller, kube)
+
+    async with steady_load(
+        edge.http, make=lambda nonce: request("/x", host=host, nonce=nonce), rate=50
+    ) as load:
+        await kube.delete(ACCOUNT)
+        await asyncio.to_thread(kubectl, "apply", "-f", str(BASE / "service-account.yaml"))
+        # Watches that are open live on with their old token; new ones are refused.
+        await asyncio.to_thread(clusterctl, "kill-apiserver")
+        await asyncio.to_thread(clusterctl, "start-apiserver")
+        await change(space, edge, host, standing, within=60)
+    assert load.failures == []
+    assert await _restarts(controller, kube) == restarts
+
+
+@pytest.mark.usefixtures("_healed")
+async def test_rights_that_are_withdrawn_leave_the_last_table(
+    kube: Kube, controller: Controller, space: Space, edge: Edge, standing: list[str]
+) -> None:
+    """F-10, 403: what was read serves on, and all is well again when the rights return."""
+    host = "forbidden.test"
+    await serving(space, edge, host, standing)
+    restarts = await _restarts(controller, kube)
+    role = BASE / "cluster-role.yaml"
+
+    async with steady_load(
+        edge.http, make=lambda nonce: request("/x", host=host, nonce=nonce), rate=50
+    ) as load:
+        await asyncio.to_thread(kubectl, "delete", "-f", str(role))
+        await asyncio.to_thread(clusterctl, "kill-apiserver")
+        await asyncio.to_thread(clusterctl, "start-apiserver")
+        await asyncio.sleep(5)
+        for pod in await controller.pods(kube):
+            ready = await controller.ask(kube, pod["metadata"]["name"], "/readyz")
+            assert '"ready":true' in ready.replace(" ", "").replace("\n", "")
+        await asyncio.to_thread(kubectl, "apply", "-f", str(role))
+        await change(space, edge, host, standing, within=60)
+    assert load.failures == []
+    assert await _restarts(controller, kube) == restarts
+
+
+async def _restarts(controller: Controller, kube: Kube) -> list[int]:
+    return [
+        pod["status"]["containerStatuses"][0]["restartCount"] for pod in await controller.pods(kube)
+    ]
 
 
 def _pod_is_one_of(pods: list[str]) -> Callable[[Answer], bool]:
