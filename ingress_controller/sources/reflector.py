@@ -166,8 +166,9 @@ class Reflector:
             await asyncio.sleep(step.until - now)
             return
         if self._reach.away and not self._my_turn:
-            self._machine.doubt()
+            self._machine.doubt(now)
             await self._reach.turn(newcomer=self._failures == 0)
+            self._machine.doubt(time.monotonic())  # the outage lasted until now
             self._my_turn = self._reach.away
             return
         if isinstance(step, ListPage):

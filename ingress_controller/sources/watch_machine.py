@@ -7,7 +7,7 @@ items.
 
 ====================================  ============================================================
 the server ends the watch             watch again from the last version; no list
-410, as status or as ERROR event      list anew; the first time at once, then with backoff
+410, as status or as ERROR event      list anew; at once, if that was not just done, else with backoff
 410 while paging                      the list begins anew; what came of it is not used
 the watch is silent                   check, then watch from the last version
 no answer, 5xx                        the `Outage` that all reflectors share says when to try; then
@@ -52,6 +52,11 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of the backoff, to which up to as much again is added at random."""
     healthy_after: float = 120.0
     """So long after the last failure the backoff begins anew."""
+    gone_distance: float = 10.0
+    """Between two lists that are asked for at once because the version was too old."""
+    recovery: float = 30.0
+    """So long after an outage, refusals are those of a server that is starting: all kinds are to be
+    fresh at one time, so the backoff does not grow."""
     brief: float = 1.0
     """Watches that end sooner are not opened again at once."""
     probe_every: float = 0.8
@@ -134,12 +139,14 @@ class WatchMachine:
         "_cheap",
         "_doubtful",
         "_expired",
+        "_gone_at",
         "_healthy_since",
         "_listed_version",
         "_mute",
         "_not_before",
         "_opened",
         "_pace",
+        "_recovering_until",
         "_said_something",
         "_shrunk",
         "_token",
@@ -163,7 +170,7 @@ class WatchMachine:
         self._said_something = False
         self._mute = 0
         self._attempts = 0
-        self._not_before = float("-inf")
+        self._not_before = self._gone_at = self._recovering_until = float("-inf")
         self._healthy_since: float | None = None
 
     @property
@@ -276,15 +283,20 @@ class WatchMachine:
         self._suspect()
         if trouble in (Trouble.LOST, Trouble.AWAY):
             return  # the shared outage says when
-        if trouble in (Trouble.GONE, Trouble.DISORDER) and first:
+        long_ago = now - self._gone_at >= self._pace.gone_distance
+        if trouble in (Trouble.GONE, Trouble.DISORDER) and (first or long_ago):
+            self._gone_at = now
             self._attempts += 1
             return
         self._fall_back(now, random, retry_after)
 
-    def doubt(self) -> None:
-        """The API was away: check before the next watch."""
+    def doubt(self, now: float) -> None:
+        """The API is away: check before the next watch, and forget what failed before."""
         self._opened = None
         self._suspect()
+        self._attempts = 0
+        self._not_before = float("-inf")
+        self._recovering_until = now + self._pace.recovery
 
     def _is_mute(self, opened: float | None, now: float) -> bool:
         """A watch failed soon and said nothing."""
@@ -317,7 +329,8 @@ class WatchMachine:
 
     def _fall_back(self, now: float, random: float, retry_after: float = 0.0) -> None:
         self._forget_old_failures(now)
-        self._not_before = now + max(retry_after, backoff(self._pace, self._attempts, random))
+        attempts = 0 if now < self._recovering_until else self._attempts
+        self._not_before = now + max(retry_after, backoff(self._pace, attempts, random))
         self._attempts += 1
 
 

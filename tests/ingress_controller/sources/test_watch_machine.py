@@ -212,11 +212,30 @@ def test_a_watch_that_failed_is_checked_before_it_is_opened_anew(trouble: Troubl
 
 def test_after_an_outage_a_watch_is_checked() -> None:
     at = At().listed()
-    at.machine.doubt()
+    at.machine.doubt(at.now)
     assert at.next() == Check()
     at = At()
-    at.machine.doubt()
+    at.machine.doubt(at.now)
     assert at.next() == FIRST_PAGE
+
+
+def test_after_an_outage_all_kinds_are_fresh_at_one_time() -> None:
+    """Whatever failed before, and though a starting server refuses for a while, then says 410."""
+    at = At().listed()
+    for _ in range(6):
+        at.failed(Trouble.REFUSED)
+        at.rested()
+    at.machine.doubt(at.now)
+    assert at.next() == Check(), "not after the pause that was collected"
+    for _ in range(5):
+        at.failed(Trouble.REFUSED)
+        assert at.patience() <= 2 * Pace().first_delay
+        at.rested()
+    assert at.machine.checked("10", at.now)
+    at.failed(Trouble.GONE)
+    assert at.next() == FIRST_PAGE, "at once"
+    at.listed().failed(Trouble.GONE)
+    assert at.patience() > 0, "but not again and again"
 
 
 def test_versions_that_went_backwards_mean_a_list() -> None:
@@ -506,7 +525,7 @@ class Walk(RuleBasedStateMachine):
         elif self.machine.listing:
             self.failed(Trouble.GONE)
         else:
-            self.machine.doubt()
+            self.machine.doubt(self.now)
         self.settle()
 
     # The reflector.
