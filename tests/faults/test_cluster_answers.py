@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ingress_controller.sources.watch_machine import Pace
 from tests.harness.kube_watch import Watch
 from tests.harness.load import steady_load
 from tests.harness.replica import SECONDS, Cluster, Json, route, slice_of
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.timeout(5 * SECONDS + 120)
 
 INGRESSES = "/ingresses$"
 SERVICES = "/services$"
+LONGEST_BACKOFF = 2 * Pace().longest_delay
 PACE = 60.0
 """How much faster the backoff is where many failures follow each other."""
 
@@ -118,6 +120,7 @@ async def test_a_renewed_token_is_taken_up(cluster: Cluster, tmp_path: Path) -> 
     token.write_text("first")
     cluster.api.token = "first"
     user = {"tokenFile": str(token)}
+    cluster.api.manners.bookmark_seconds = 1.0  # a refused watch is well when another one speaks
     async with cluster.replica(user=user) as replica, steady_load(replica.http) as load:
         version = await replica.version()
         cluster.api.token = "second"
@@ -127,9 +130,9 @@ async def test_a_renewed_token_is_taken_up(cluster: Cluster, tmp_path: Path) -> 
         await asyncio.sleep(SECONDS / 2)
         token.write_text("second")
         cluster.put(route("late", "late.test"))
-        # The backoff may have grown meanwhile; it stays below what half a minute is for.
-        await replica.serves("late.test", within=30.0)
-        await replica.diagnosed("api-refused", gone=True)
+        # Each kind is asked for when its backoff says so.
+        await replica.serves("late.test", within=LONGEST_BACKOFF)
+        await replica.diagnosed("api-refused", gone=True, within=LONGEST_BACKOFF)
         assert await replica.version() == version + 1
         assert (await replica.ask("/readyz")).status == 200
     assert load.failures == []
@@ -156,6 +159,7 @@ async def test_a_token_that_was_renewed_in_time_costs_nothing(
 
 async def test_a_withdrawn_right_keeps_what_was_read_and_alarms(cluster: Cluster) -> None:
     """F-10: 403 on Services; everything else goes on, Services too when the right is back."""
+    cluster.api.manners.bookmark_seconds = 1.0
     async with cluster.replica() as replica, steady_load(replica.http) as load:
         version = await replica.version()
         fault = cluster.api.fault("*", SERVICES, status=403, times=None)
@@ -176,6 +180,6 @@ async def test_a_withdrawn_right_keeps_what_was_read_and_alarms(cluster: Cluster
         service = {"kind": "Service", "metadata": {"name": "new", "namespace": "shop"}}
         cluster.put(service | {"spec": {"ports": [{"port": 80}]}}, slice_of("new", cluster.backend))
         fault.withdraw()
-        await replica.serves("new.test", within=30.0)
+        await replica.serves("new.test", within=LONGEST_BACKOFF)
         await replica.diagnosed("api-refused", gone=True)
     assert load.failures == []
