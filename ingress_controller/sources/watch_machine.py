@@ -7,7 +7,7 @@ items.
 
 ====================================  ============================================================
 the server ends the watch             watch again from the last version; no list
-410, as status or as ERROR event      list anew; at once, if that was not just done, else with backoff
+410, as status or as ERROR event      list anew at once; if that was just done, with backoff
 410 while paging                      the list begins anew; what came of it is not used
 the watch is silent                   check, then watch from the last version
 no answer, 5xx                        the `Outage` that all reflectors share says when to try; then
