@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 REPLICAS = 2
-LAST = ("test_convergence.py", "test_faults.py", "test_rights.py")
+LAST = ("test_faults.py", "test_convergence.py", "test_rights.py")
 """Some stop the API server, from which the control plane's own controllers recover slowly; and what
 all of them made our controller ask is judged at the end."""
 
