@@ -5,17 +5,17 @@ The source reads with every replica; status and Events are written by the one th
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from ingress_controller.admin.state import ClusterState, WatchState
+from ingress_controller.admin.state import ClusterState
 from ingress_controller.leader.elector import Alone, Elector, new_identity
 from ingress_controller.logs import Log
 from ingress_controller.objects.meta import ObjectKey
 from ingress_controller.settings import Settings
-from ingress_controller.sources.cluster import ClusterSource, KindState, Scope
+from ingress_controller.sources.cluster import ClusterSource, Scope
 from ingress_controller.sources.credentials import ACCOUNT_FOLDER
 from ingress_controller.sources.kube_api import Access, KubeApi
 from ingress_controller.status.events import EventWriter
@@ -155,7 +155,7 @@ class ClusterSide:
         status = None if self._status is None else self._status.counts
         events = None if self._events is None else self._events.counts
         return ClusterState(
-            watches=watches_of(self.source.kinds),
+            kinds=self.source.kinds,
             leading=self._leader.leading,
             terms=self._leader.counts.terms,
             status_writes={}
@@ -171,25 +171,6 @@ class ClusterSide:
                 "dropped": events.dropped,
             },
         )
-
-
-def watches_of(kinds: Iterable[KindState]) -> list[WatchState]:
-    """By kind and namespace: what is read of a kind together, and what is read of it alone."""
-    found: dict[tuple[str, str], WatchState] = {}
-    for each in kinds:
-        of = each.kind, each.namespace
-        one = found.get(of, WatchState(*of, True, 0, 0.0, 0, 0, 0))
-        found[of] = WatchState(
-            kind=each.kind,
-            namespace=each.namespace,
-            synced=one.synced and each.synced,
-            objects=one.objects + each.objects,
-            stale_seconds=max(one.stale_seconds, each.staleness),
-            lists=one.lists + each.lists,
-            watches=one.watches + each.watches,
-            failures=one.failures + each.errors,
-        )
-    return list(found.values())
 
 
 def _lease(settings: Settings) -> Name:

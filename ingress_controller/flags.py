@@ -11,6 +11,7 @@ separated by commas; folders are the exception, whose names may contain commas.
 
 import argparse
 import ast
+import functools
 import inspect
 import ipaddress
 import itertools
@@ -241,6 +242,7 @@ def docstrings(cls: type) -> dict[str, str]:
     return texts
 
 
+@functools.cache  # reading the docstrings parses the source
 def flags_of(cls: type[msgspec.Struct]) -> tuple[Flag, ...]:
     """The flags of a settings class, in the order of its fields."""
     texts = docstrings(cls)

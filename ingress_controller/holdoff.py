@@ -111,21 +111,17 @@ class Holdoff:
             times.append(max(self._rules_due, self._rules_free))
         return max(min(times), self._free) if times else None
 
-    def take(self, now: float, most: int | None = None) -> tuple[ObjectChange, ...]:
-        """The changes whose time has come: endpoints first, then rules and what belongs to them.
-
-        Args:
-            most: so many at most; what is left has its time at once. None: all of them.
-        """
+    def take(self, now: float, most: int = PORTION) -> tuple[ObjectChange, ...]:
+        """The changes whose time has come, ``most`` of them: endpoints, then rules and what belongs
+        to them. What is left has its time at once."""
         when = self.next_build()
         if when is None or now < when:
             return ()
-        room = len(self._rules) + len(self._endpoints) if most is None else most
         rules = self._rules_due is not None and max(self._rules_due, self._rules_free) <= now
         # Neither starves the other, however many there are.
-        taken = self._take_endpoints(now, room if most is None or not rules else (room + 1) // 2)
+        taken = self._take_endpoints(now, (most + 1) // 2 if rules else most)
         if rules:
-            taken += self._take_rules(room - len(taken))
+            taken += self._take_rules(most - len(taken))
         self._took_rules = rules
         self._free = now + DISTANCE_SECONDS
         return tuple(taken)
@@ -204,9 +200,8 @@ class Holdoff:
         """Lets held deletions act together with the slice that takes over."""
         for key in [key for key, hold in self._held.items() if hold.service == service]:
             del self._held[key]
-            self._endpoints[key] = self._endpoints.pop(
-                key
-            )  # never in a portion before its successor
+            # At the end, so that no portion holds it without its successor.
+            self._endpoints[key] = self._endpoints.pop(key)
             self._act(now)
 
 

@@ -19,16 +19,17 @@ import msgspec
 
 from ingress_controller.explain.explanation import Explanation
 from ingress_controller.explain.walk import explain
-from ingress_controller.holdoff import PORTION, Holdoff
+from ingress_controller.holdoff import Holdoff
 from ingress_controller.logs import Log
 from ingress_controller.retention import SecretRetention
 from ingress_controller.sources.source import Source
 from ingress_controller.store import Name, ObjectChange, ObjectKey
-from ingress_controller.supervisor.workers import Supervisor, within
+from ingress_controller.supervisor.workers import Supervisor
 from ingress_controller.translate.diagnostics import Diagnostic, order
 from ingress_controller.translate.expiry import expiring
 from ingress_controller.translate.options import Options
 from ingress_controller.translate.translator import Standing, Translator
+from ingress_controller.waiting import within
 from router.model.limits import Limits
 from router.model.snapshot import Delta, SnapshotVersion
 
@@ -38,8 +39,6 @@ REPORT_SECONDS = 1.0
 """Between two comparisons of all diagnostics; they must not be what a change costs."""
 MAX_LOGGED = 50
 """Diagnostics logged in one round; `/diagnostics` has all."""
-
-
 EXPIRY_SECONDS = 3600.0
 """Between two looks at the expiry of certificates while nothing changes."""
 MAX_UNCONFIRMED = 1000
@@ -181,7 +180,7 @@ class ControlLoop:
 
     def _due(self) -> tuple[ObjectChange, ...]:
         """The changes whose time has come, or a portion of them."""
-        return self._retained(self._holdoff.take(time.monotonic(), PORTION))
+        return self._retained(self._holdoff.take(time.monotonic()))
 
     def _retained(self, taken: Sequence[ObjectChange]) -> tuple[ObjectChange, ...]:
         """The changes, with the last good certificates of Secrets that are gone or broken."""

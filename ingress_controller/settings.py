@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from ingress_controller.flags import PREFIX, UsageError, add_flags, flags_of, read
+from ingress_controller.translate.annotations.settings import hsts_value
 from ingress_controller.translate.options import Options as TranslationOptions
 from router.model.limits import Limits
 from router.model.wire import Options as WorkerOptions
@@ -333,20 +334,14 @@ def options_of(
         https=https_port is not None,
         https_port=(https_port or 443) if published_https is None else published_https,
         ssl_redirect=https.ssl_redirect,
-        hsts=hsts_value(https),
+        hsts=hsts_value(
+            on=https.hsts,
+            max_age=int(https.hsts_max_age),
+            include_subdomains=https.hsts_include_subdomains,
+            preload=https.hsts_preload,
+        )
+        or "",
         tls_profile=https.tls_profile,
         default_tls_secret=https.default_tls_secret or "",
         default_certificate=default_certificate,
     )
-
-
-def hsts_value(https: Https) -> str:
-    """The value of Strict-Transport-Security (RFC 6797 section 6.1); empty when none is sent."""
-    if not https.hsts:
-        return ""
-    directives = [f"max-age={int(https.hsts_max_age)}"]
-    if https.hsts_include_subdomains:
-        directives.append("includeSubDomains")
-    if https.hsts_preload:
-        directives.append("preload")
-    return "; ".join(directives)

@@ -274,18 +274,18 @@ def render(state: State) -> bytes:
 
 def _cluster(cluster: ClusterState) -> Iterator[Metric]:
     synced: dict[Labels, float] = {}
-    objects: dict[Labels, float] = {}
+    objects: Counter[Labels] = Counter()
     stale: dict[Labels, float] = {}
-    requests: dict[Labels, float] = {}
-    failures: dict[Labels, float] = {}
-    for each in cluster.watches:
+    requests: Counter[Labels] = Counter()
+    failures: Counter[Labels] = Counter()
+    for each in cluster.kinds:  # one kind comes twice where objects of it are read alone, too
         of = (each.kind, each.namespace)
-        synced[of] = float(each.synced)
-        objects[of] = each.objects
-        stale[of] = each.stale_seconds
-        requests[*of, "list"] = each.lists
-        requests[*of, "watch"] = each.watches
-        failures[of] = each.failures
+        synced[of] = min(synced.get(of, 1.0), float(each.synced))
+        objects[of] += each.objects
+        stale[of] = max(stale.get(of, 0.0), each.staleness)
+        requests[*of, "list"] += each.lists
+        requests[*of, "watch"] += each.watches
+        failures[of] += each.errors
     yield _gauge("ingress_watch_synced", synced)
     yield _gauge("ingress_watch_objects", objects)
     yield _gauge("ingress_watch_stale_seconds", stale)

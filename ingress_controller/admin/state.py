@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ingress_controller.sources.source import KindState
 from ingress_controller.supervisor.totals import RouteTotal, WorkerStatus
 from ingress_controller.supervisor.usage import Usage
 from ingress_controller.translate.diagnostics import Diagnostic
@@ -26,23 +27,10 @@ class CertificateExpiry(NamedTuple):
     """Unix seconds."""
 
 
-class WatchState(NamedTuple):
-    """One kind that is watched, in one namespace or in all (empty)."""
-
-    kind: str
-    namespace: str
-    synced: bool
-    objects: int
-    stale_seconds: float
-    lists: int
-    watches: int
-    failures: int
-
-
 class ClusterState(NamedTuple):
     """What has to do with the API server."""
 
-    watches: Sequence[WatchState]
+    kinds: Sequence[KindState]
     leading: bool
     terms: int
     """How often leading began here."""

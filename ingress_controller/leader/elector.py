@@ -6,7 +6,6 @@ hangs or fails.
 """
 
 import asyncio
-import contextlib
 import math
 import random
 import time
@@ -26,7 +25,9 @@ from ingress_controller.sources.errors import (
     MalformedAnswerError,
     NotFoundError,
 )
+from ingress_controller.sources.requests import Requests
 from ingress_controller.store import Name
+from ingress_controller.waiting import within
 
 FORBIDDEN_SECONDS: Final = 60.0
 """Between two attempts while a Role is missing: a person has to add it."""
@@ -75,31 +76,12 @@ def new_identity(pod: str) -> str:
     return f"{pod or 'ingress-controller'}_{uuid4()}"
 
 
-class LeaseApi(Protocol):
-    """What is needed of `sources.kube_api.KubeApi`."""
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: bytes | None = None,
-        content_type: str = "application/json",
-        timeout: float = 10.0,  # noqa: ASYNC109 # KubeApi's signature; it bounds its own request
-    ) -> bytes:
-        """The body of the answer.
-
-        Raises:
-            ApiError: there is none, or it says no.
-        """
-
-
 class Elector:
     """Takes part in the election until it is cancelled."""
 
     def __init__(
         self,
-        api: LeaseApi,
+        api: Requests,
         lease: Name,
         identity: str,
         log: Log,
@@ -156,9 +138,7 @@ class Elector:
         try:
             while True:
                 delay = await self._round()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(delay):
-                        await self._hurry.wait()
+                await within(self._hurry.wait(), delay)
                 self._hurry.clear()
         finally:
             await self._release()

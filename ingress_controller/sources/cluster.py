@@ -23,7 +23,7 @@ from ingress_controller.sources import findings
 from ingress_controller.sources.mirror import Mirror
 from ingress_controller.sources.reach import Reach
 from ingress_controller.sources.reflector import Api, Reflector
-from ingress_controller.sources.source import Location, Receiver
+from ingress_controller.sources.source import KindState, Location, Receiver
 from ingress_controller.sources.target import Target, is_name
 from ingress_controller.sources.watch_machine import Pace
 from ingress_controller.store import Name, ObjectChange
@@ -46,25 +46,6 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """tls: all Secrets of type ``kubernetes.io/tls``. named: each that a rule names, alone."""
     named: frozenset[ObjectKey] = frozenset()
     """Objects that options name: read in any case, alone where their kind is not read there."""
-
-
-class KindState(NamedTuple):
-    """How far the reading of a kind is."""
-
-    kind: str
-    namespace: str
-    """Empty: all."""
-    alone: int
-    """Objects that are watched one by one; 0 for a whole kind."""
-    synced: bool
-    objects: int
-    staleness: float
-    """Seconds since the API last said something about it; about 60 where nothing changes."""
-    lists: int
-    watches: int
-    errors: int
-    last_error: str
-    """Empty while all is well."""
 
 
 class _Alone(NamedTuple):

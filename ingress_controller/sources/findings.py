@@ -17,7 +17,9 @@ KEPT = "what was read before is served on; changes are not seen"
 def unreadable_object(problem: Undecodable, *, known: bool) -> Diagnostic:
     """An object does not have the form that its kind has. ``known``: an older version had."""
     return Diagnostic(
-        code=DiagnosticCode.OBJECT_MALFORMED,
+        code=DiagnosticCode.VERSION_UNSUPPORTED
+        if problem.version
+        else DiagnosticCode.OBJECT_MALFORMED,
         severity="error",
         object=problem.key,
         field=problem.field,

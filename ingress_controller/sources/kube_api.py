@@ -12,7 +12,6 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 from urllib.parse import urlencode
 
 import aiohttp
@@ -38,6 +37,7 @@ from ingress_controller.sources.errors import (
     retry_after_seconds,
 )
 from ingress_controller.sources.lines import Lines
+from ingress_controller.sources.requests import NO_QUERY
 
 __all__ = ["Access", "KubeApi"]
 
@@ -53,7 +53,6 @@ etcd takes would be 750 MiB: `watch_machine` then asks for smaller pages."""
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one watch event: etcd takes 1.5 MiB, and JSON is longer than what it stores."""
 MAX_ERROR_BODY = 64 * 1024
-NO_QUERY: Mapping[str, str] = MappingProxyType({})
 
 
 class KubeApi:

@@ -23,6 +23,8 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
+
 from ingress_controller.objects.decode import KubernetesObject, Undecodable, decode
 from ingress_controller.objects.meta import ObjectKey, quoted
 from ingress_controller.sources.documents import (
@@ -32,6 +34,7 @@ from ingress_controller.sources.documents import (
     read_json,
     read_yaml,
 )
+from ingress_controller.sources.findings import unreadable_object
 from ingress_controller.sources.folders import Place, Signature, list_files
 from ingress_controller.sources.source import Location
 from ingress_controller.store import ObjectChange, key_of
@@ -298,21 +301,8 @@ def _malformed_file(place: Place, file: _File, error: MalformedError) -> Diagnos
 def _malformed_object(
     place: Place, document: Document, problem: Undecodable, known: bool
 ) -> Diagnostic:
-    return Diagnostic(
-        code=DiagnosticCode.VERSION_UNSUPPORTED
-        if problem.version
-        else DiagnosticCode.OBJECT_MALFORMED,
-        severity="error",
-        object=problem.key,
-        field=problem.field,
-        message=problem.message,
-        consequence="the object's last good version is served on"
-        if known
-        else "the object counts as absent; the others in the file do not",
-        remedy=problem.remedy,
-        file=place.path,
-        line=document.line,
-    )
+    found = unreadable_object(problem, known=known)
+    return msgspec.structs.replace(found, file=place.path, line=document.line)
 
 
 def _repeated_object(key: ObjectKey, place: Place, line: int, first: str) -> Diagnostic:

@@ -4,7 +4,6 @@ Drives one `Outage`. Also bounds how many requests are under way at once.
 """
 
 import asyncio
-import contextlib
 import random
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from ingress_controller.logs import Log
 from ingress_controller.sources.outage import Outage
 from ingress_controller.sources.watch_machine import Pace
+from ingress_controller.waiting import within
 
 MAX_REQUESTS = 16
 """Of all reflectors at once, so that a thousand objects that are watched alone do not ask at once,
@@ -125,9 +125,7 @@ class Reach:
                     self._outage.probed(time.monotonic(), is_open=is_open)
             if self._outage.due > now:
                 patience = min(patience, self._outage.due - now)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience):
-                    await self._stirred.wait()
+            await within(self._stirred.wait(), patience)
 
     def _give_turn(self, now: float) -> None:
         if now < self._outage.due:

@@ -22,6 +22,7 @@ from ingress_controller.sources.errors import (
 )
 from ingress_controller.sources.mirror import Mirror
 from ingress_controller.sources.reach import Reach
+from ingress_controller.sources.requests import Requests
 from ingress_controller.sources.target import Target
 from ingress_controller.sources.watch_machine import (
     Check,
@@ -50,7 +51,7 @@ REPORT_AFTER = 3
 """Failures in a row after which they are reported; refusals are reported at once."""
 
 
-class Api(Protocol):
+class Api(Requests, Protocol):
     """What a reflector needs of `kube_api.KubeApi`."""
 
     @property
@@ -58,15 +59,6 @@ class Api(Protocol):
 
     @property
     def entry(self) -> tuple[str, int]: ...
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str],
-        timeout: float,  # noqa: ASYNC109  # as `KubeApi.request`
-    ) -> bytes: ...
 
     def stream(
         self, path: str, *, query: Mapping[str, str], silence: float
@@ -166,9 +158,8 @@ class Reflector:
             await asyncio.sleep(step.until - now)
             return
         if self._reach.away and not self._my_turn:
-            self._machine.doubt(now)
             await self._reach.turn(newcomer=self._failures == 0)
-            self._machine.doubt(time.monotonic())  # the outage lasted until now
+            self._machine.doubt(time.monotonic())
             self._my_turn = self._reach.away
             return
         if isinstance(step, ListPage):

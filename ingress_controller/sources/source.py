@@ -21,6 +21,25 @@ class Location(NamedTuple):
     """Counted from 1; 0 when unknown."""
 
 
+class KindState(NamedTuple):
+    """How far the reading of a kind is."""
+
+    kind: str
+    namespace: str
+    """Empty: all."""
+    alone: int
+    """Objects that are watched one by one; 0 for a whole kind."""
+    synced: bool
+    objects: int
+    staleness: float
+    """Seconds since the API last said something about it; about 60 where nothing changes."""
+    lists: int
+    watches: int
+    errors: int
+    last_error: str
+    """Empty while all is well."""
+
+
 class Receiver(Protocol):
     """Whom a source tells. Every call returns at once and keeps what it was given."""
 

@@ -267,7 +267,7 @@ class WatchMachine:
         if trouble is Trouble.SILENT:
             self._suspect()
             return
-        first = self._forget_old_failures(now)
+        self._forget_old_failures(now)
         if trouble is Trouble.GONE and self._version is None:
             self._expired += 1
         if trouble is Trouble.MALFORMED and self._version is None:
@@ -283,10 +283,11 @@ class WatchMachine:
         self._suspect()
         if trouble in (Trouble.LOST, Trouble.AWAY):
             return  # the shared outage says when
-        long_ago = now - self._gone_at >= self._pace.gone_distance
-        if trouble in (Trouble.GONE, Trouble.DISORDER) and (first or long_ago):
+        if (
+            trouble in (Trouble.GONE, Trouble.DISORDER)
+            and now - self._gone_at >= self._pace.gone_distance
+        ):
             self._gone_at = now
-            self._attempts += 1
             return
         self._fall_back(now, random, retry_after)
 
@@ -319,13 +320,12 @@ class WatchMachine:
         if self._healthy_since is None:
             self._healthy_since = now
 
-    def _forget_old_failures(self, now: float) -> bool:
-        """Begins the backoff anew after a good time; answers whether it is at its beginning."""
+    def _forget_old_failures(self, now: float) -> None:
+        """Begins the backoff anew after a good time."""
         healthy = self._healthy_since
         if healthy is not None and now - healthy >= self._pace.healthy_after:
             self._attempts = 0
         self._healthy_since = None
-        return self._attempts == 0
 
     def _fall_back(self, now: float, random: float, retry_after: float = 0.0) -> None:
         self._forget_old_failures(now)

@@ -6,12 +6,11 @@ Role is said once.
 """
 
 import asyncio
-import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -25,11 +24,13 @@ from ingress_controller.sources.errors import (
     InvalidError,
     NotFoundError,
 )
+from ingress_controller.sources.requests import Requests
 from ingress_controller.status.notices import Errand, NoticeBoard
 from ingress_controller.status.pace import Backoff
 from ingress_controller.store import Name
 from ingress_controller.translate.diagnostics import Diagnostic
 from ingress_controller.translate.translator import Standing
+from ingress_controller.waiting import within
 
 COMPONENT: Final = "python-ingress-controller"
 REQUEST_SECONDS: Final = 5.0
@@ -50,25 +51,6 @@ class EventCounts(msgspec.Struct, frozen=True, kw_only=True):
     pending: int
 
 
-class EventApi(Protocol):
-    """What is needed of `sources.kube_api.KubeApi`."""
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: bytes | None = None,
-        content_type: str = "application/json",
-        timeout: float = 10.0,  # noqa: ASYNC109 # KubeApi's signature; it bounds its own request
-    ) -> bytes:
-        """The body of the answer.
-
-        Raises:
-            ApiError: there is none, or it says no.
-        """
-
-
 class _Event(msgspec.Struct, frozen=True):
     """What is read of an Event that the API answers."""
 
@@ -86,7 +68,7 @@ class EventWriter:
 
     def __init__(
         self,
-        api: EventApi,
+        api: Requests,
         leadership: Leadership,
         log: Log,
         *,
@@ -139,9 +121,7 @@ class EventWriter:
             self._wake.clear()
             wait = await self._step()
             if wait is None or wait > 0:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._wake.wait()
+                await within(self._wake.wait(), wait)
             else:
                 await asyncio.sleep(0)
 

@@ -6,19 +6,20 @@ all. Only the leader asks.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from ingress_controller.leader.elector import Leadership
 from ingress_controller.logs import Log
 from ingress_controller.objects.service import Service
 from ingress_controller.objects.slices import EndpointSlice
 from ingress_controller.sources.errors import ApiError, ForbiddenError, NotFoundError
+from ingress_controller.sources.requests import Requests
 from ingress_controller.sources.target import is_name
 from ingress_controller.status.addresses import Addresses, listed, nodes_of, of_node, of_service
 from ingress_controller.store import Name, ObjectChange, service_of
+from ingress_controller.waiting import within
 
 REFRESH_SECONDS: Final = 600.0
 """A node's addresses are asked for anew after so long: they change when a cloud replaces it."""
@@ -27,17 +28,6 @@ DISTANCE_SECONDS: Final = 10.0
 Ingress for each pod."""
 LACK_SECONDS: Final = 30.0
 """How often we look whether an address is missing, and say so."""
-
-
-class GetApi(Protocol):
-    """What is needed of `sources.kube_api.KubeApi`."""
-
-    async def request(self, method: str, path: str) -> bytes:
-        """The body of the answer.
-
-        Raises:
-            ApiError: there is none, or it says no.
-        """
 
 
 class Publisher:
@@ -52,7 +42,7 @@ class Publisher:
 
     def __init__(
         self,
-        api: GetApi,
+        api: Requests,
         leadership: Leadership,
         log: Log,
         *,
@@ -143,9 +133,7 @@ class Publisher:
     async def _follow_nodes(self) -> None:
         wait = REFRESH_SECONDS
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._woken.wait()
+            await within(self._woken.wait(), wait)
             self._woken.clear()
             if not self._leadership.leading:
                 wait = REFRESH_SECONDS

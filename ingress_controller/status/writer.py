@@ -7,12 +7,11 @@ control loop, which shares this thread, notices thousands of them.
 """
 
 import asyncio
-import contextlib
 import math
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -26,12 +25,14 @@ from ingress_controller.sources.errors import (
     InvalidError,
     NotFoundError,
 )
+from ingress_controller.sources.requests import Requests
 from ingress_controller.status.addresses import Addresses, entries
 from ingress_controller.status.agenda import Agenda
 from ingress_controller.status.pace import Backoff, Bucket
 from ingress_controller.status.wanted import ECHO_SECONDS, Later, Wanted, Wish
 from ingress_controller.store import Name
 from ingress_controller.translate.translator import Standing
+from ingress_controller.waiting import within
 
 MAX_AT_ONCE: Final = 8
 WRITES_PER_SECOND: Final = 100.0
@@ -65,25 +66,6 @@ class StatusCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Ingresses whose status somebody else writes, too."""
 
 
-class PatchApi(Protocol):
-    """What is needed of `sources.kube_api.KubeApi`."""
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: bytes | None = None,
-        content_type: str = "application/json",
-        timeout: float = 10.0,  # noqa: ASYNC109 # KubeApi's signature; it bounds its own request
-    ) -> bytes:
-        """The body of the answer.
-
-        Raises:
-            ApiError: there is none, or it says no.
-        """
-
-
 class StatusWriter:
     """Keeps the status of all Ingresses of ours as it shall be, while we lead.
 
@@ -93,7 +75,7 @@ class StatusWriter:
 
     def __init__(
         self,
-        api: PatchApi,
+        api: Requests,
         statuses: Mapping[Name, IngressStatus],
         leadership: Leadership,
         log: Log,
@@ -159,11 +141,9 @@ class StatusWriter:
                 wait = self._begin(group.create_task)
                 if self._clearing is not None and not self._agenda and not self._under_way:
                     self._clearing.set()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(None if wait is None else max(0.001, wait)):
-                        await self._wake.wait()
+                await within(self._wake.wait(), None if wait is None else max(0.001, wait))
 
-    async def clear(self, within: float = CLEAR_SECONDS) -> None:
+    async def clear(self, seconds: float = CLEAR_SECONDS) -> None:
         """Removes what we wrote, as far as that is possible in so many seconds; only if we lead,
         and while `run` runs. Nothing is written after."""
         if not self._leadership.leading:
@@ -172,13 +152,10 @@ class StatusWriter:
         self._wanted.clear()
         self._look_at(list(self._wanted.names))
         self._wake.set()
-        try:
-            async with asyncio.timeout(within):
-                await self._clearing.wait()
-        except TimeoutError:
+        if not await within(self._clearing.wait(), seconds):
             left = len(self._agenda) + len(self._under_way)
             self._log.warning(
-                f"the status of {left} Ingresses could not be removed within {within:g} s; "
+                f"the status of {left} Ingresses could not be removed within {seconds:g} s; "
                 "it stays until another controller writes it"
             )
 

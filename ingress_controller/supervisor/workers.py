@@ -12,7 +12,7 @@ import sys
 import time
 from asyncio.subprocess import Process
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 
@@ -20,6 +20,7 @@ from ingress_controller.logs import Log
 from ingress_controller.supervisor.channel import Channel
 from ingress_controller.supervisor.sockets import BoundListener
 from ingress_controller.supervisor.totals import Totals, WorkerStatus
+from ingress_controller.waiting import within
 from router.model.limits import Limits
 from router.model.snapshot import Delta, Snapshot, SnapshotVersion
 from router.model.wire import (
@@ -260,8 +261,6 @@ class Supervisor:
         self._snapshot = snapshot
         self._load = None
         framed = None if delta is None else self._framed(Change(delta))
-        if delta is not None and framed is None:
-            return
         for worker in self._workers:
             if worker is not None:
                 worker.publish(framed)
@@ -402,14 +401,3 @@ class Supervisor:
 
 def _framed_tickets() -> bytes:
     return frame(Tickets(TicketSecret(secrets.token_bytes(SECRET_BYTES))))
-
-
-async def within(waitable: Awaitable[object], seconds: float) -> bool:
-    """Whether it was done in time."""
-    try:
-        # Not wait_for: on Python 3.11 it may swallow a cancellation that comes with the result.
-        async with asyncio.timeout(seconds):
-            await waitable
-    except TimeoutError:
-        return False
-    return True

@@ -10,8 +10,9 @@ from typing import Any
 from ingress_controller.logs import Log
 from ingress_controller.objects.decode import KubernetesObject
 from ingress_controller.objects.meta import ObjectKey
-from ingress_controller.sources.cluster import ClusterSource, KindState, Scope
+from ingress_controller.sources.cluster import ClusterSource, Scope
 from ingress_controller.sources.kube_api import Access, KubeApi
+from ingress_controller.sources.source import KindState
 from ingress_controller.sources.watch_machine import Pace
 from ingress_controller.store import Name, ObjectChange
 from tests.harness.kube_api import FakeKubeApi

@@ -1,4 +1,4 @@
-"""What talks to a cluster, wired: a defect there is no end of serving, and metrics add up."""
+"""What talks to a cluster, wired: a defect there is no end of serving."""
 
 import asyncio
 from io import StringIO
@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from ingress_controller import cluster as module
-from ingress_controller.admin.state import WatchState
-from ingress_controller.cluster import ClusterSide, watches_of
+from ingress_controller.cluster import ClusterSide
 from ingress_controller.logs import Log
 from ingress_controller.settings import Cluster, Publishing, Settings
-from ingress_controller.sources.cluster import KindState
 from ingress_controller.status.events import EventWriter
 from ingress_controller.translate.options import Options
 from ingress_controller.translate.translator import Translator
@@ -51,14 +49,3 @@ async def test_a_writer_that_a_defect_ends_begins_anew_and_ends_nothing(
             running.cancel()
             await asyncio.wait([running])
     log.close()
-
-
-def test_what_is_read_of_a_kind_alone_adds_to_what_is_read_together() -> None:
-    """As one series: of two with the same labels the second would take the first one's place."""
-    together = KindState("Secret", "", 0, True, 30, 5.0, 1, 4, 2, "")
-    alone = KindState("Secret", "", 3, False, 2, 7.0, 3, 3, 0, "")
-    other = KindState("Service", "shop", 0, True, 1, 0.0, 1, 1, 0, "")
-    assert watches_of([together, other, alone]) == [
-        WatchState("Secret", "", False, 32, 7.0, 4, 7, 2),
-        WatchState("Service", "shop", True, 1, 0.0, 1, 1, 0),
-    ]

@@ -18,7 +18,6 @@ from ingress_controller.flags import (
 from ingress_controller.settings import (
     TOPICS,
     Settings,
-    hsts_value,
     options_of,
     run_flags,
     run_settings,
@@ -91,7 +90,7 @@ def test_https_is_served_unless_its_port_is_off() -> None:
 def test_hsts_is_off_and_has_the_values_of_ingress_nginx_when_on(
     words: list[str], value: str
 ) -> None:
-    assert hsts_value(settings(*words).https) == value
+    assert options(*words).hsts == value
 
 
 def options(*words: str, https_port: int | None = 8443) -> TranslationOptions:

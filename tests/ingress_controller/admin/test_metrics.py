@@ -12,9 +12,9 @@ from ingress_controller.admin.state import (
     CertificateExpiry,
     ClusterState,
     State,
-    WatchState,
 )
 from ingress_controller.objects.meta import ObjectKey
+from ingress_controller.sources.source import KindState
 from ingress_controller.supervisor.totals import SWAP_BUCKETS, Totals, WorkerStatus
 from ingress_controller.supervisor.usage import Usage, usage_of
 from ingress_controller.translate.diagnostics import Diagnostic, DiagnosticCode
@@ -42,8 +42,12 @@ CERTIFICATES = (
 )
 
 
-WATCH = WatchState("Ingress", "", True, 12, 0.0, lists=1, watches=3, failures=2)
-CLUSTER = ClusterState([WATCH], True, 2, {"written": 5, "failed": 1}, 4, 3, {"written": 6})
+KINDS = [
+    KindState("Ingress", "", 0, True, 12, 0.0, lists=1, watches=3, errors=2, last_error=""),
+    KindState("Secret", "", 0, True, 30, 5.0, lists=1, watches=4, errors=2, last_error=""),
+    KindState("Secret", "", 3, False, 2, 7.0, lists=3, watches=3, errors=0, last_error=""),
+]
+CLUSTER = ClusterState(KINDS, True, 2, {"written": 5, "failed": 1}, 4, 3, {"written": 6})
 
 
 def state(totals: Totals) -> State:
@@ -232,6 +236,12 @@ def test_a_cluster_shows_its_watches_and_what_was_written() -> None:
     assert shown["ingress_watch_requests_total", (*of, ("request", "watch"))] == 3
     assert shown["ingress_watch_failures_total", of] == 2
     assert shown["ingress_leader", ()] == 1
+    of = (("kind", "Secret"), ("namespace", ""))
+    assert shown["ingress_watch_synced", of] == 0, "not all that are read alone are known"
+    assert shown["ingress_watch_objects", of] == 32
+    assert shown["ingress_watch_stale_seconds", of] == 7
+    assert shown["ingress_watch_requests_total", (*of, ("request", "watch"))] == 7
+    assert shown["ingress_watch_failures_total", of] == 2
     assert shown["ingress_status_writes_total", (("result", "failed"),)] == 1
     assert shown["ingress_status_pending", ()] == 4
     assert shown["ingress_status_contested", ()] == 3

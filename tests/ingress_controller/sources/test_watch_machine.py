@@ -152,7 +152,7 @@ def test_a_version_that_is_too_old_is_listed_at_once_the_first_time() -> None:
     assert at.next() == FIRST_PAGE
     at.watched()
     at.failed(Trouble.GONE, random=0.5)
-    assert at.patience() == pytest.approx(1.6 * 1.5)
+    assert at.patience() == pytest.approx(0.8 * 1.5)
     at.rested()
     at.watched()
     at.now += PACE.healthy_after + 1

@@ -370,7 +370,7 @@ async def test_the_end_waits_for_nobody_for_ever(scene: Scene) -> None:
     await scene.written(shop)
     scene.it.fake.fault("patch", "status", hang=True, times=None)
     started = time.monotonic()
-    await scene.writer.clear(within=0.2)
+    await scene.writer.clear(seconds=0.2)
     assert time.monotonic() - started < 5.0
     await until(lambda: "the status of 1 Ingresses could not be removed" in scene.it.logged, "said")
 

@@ -19,6 +19,7 @@ from ingress_controller.supervisor.workers import (
     WorkerSetup,
     restart_delay,
 )
+from router.model import wire
 from router.model.limits import Limits
 from router.model.snapshot import Delta, Snapshot
 from router.model.wire import Options
@@ -155,6 +156,22 @@ async def test_deltas_beyond_a_bound_are_left_out_and_replaced_by_one_snapshot()
             )
         await it.until(lambda: it.versions() == [201])
         assert it.supervisor.totals.swaps < 100
+        assert it.supervisor.statuses[0].restarts == 0
+
+
+async def test_rules_that_are_too_large_leave_workers_with_what_they_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with supervised("good") as it:
+        it.supervisor.publish(Snapshot(version=1), None)
+        await it.until(lambda: it.versions() == [1])
+        with monkeypatch.context() as patch:
+            patch.setattr(wire, "MAX_FRAME", 1)
+            it.supervisor.publish(Snapshot(version=2), Delta(base=1, version=2))
+        await it.until(lambda: "more than a worker can be sent" in it.log.getvalue())
+        assert it.versions() == [1]
+        it.supervisor.publish(Snapshot(version=3), Delta(base=2, version=3))
+        await it.until(lambda: it.versions() == [3])
         assert it.supervisor.statuses[0].restarts == 0
 
 
