@@ -116,6 +116,10 @@ class ClusterSource:
         reason = next((item.last_error for item in missing if item.last_error), "")
         return f"the API server has not told us yet: {names}{more}" + (reason and f" ({reason})")
 
+    def overheard(self) -> None:
+        """Who else asks the API server had an answer."""
+        self._reach.overheard()
+
     async def run(self, receiver: Receiver) -> None:
         """Reads until it is cancelled."""
         self._receiver = receiver

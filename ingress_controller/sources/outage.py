@@ -4,9 +4,10 @@ An API that does not answer (or answers 5xx) must be found again within two seco
 and must not get more than five requests a minute meanwhile, whatever the number of reflectors. Both
 hold because looking whether its port is open is no request: that is done all the time. While it is
 closed, a request is sent twice a minute at most; when it opens, at once, and then with backoff. An
-answer ends the outage for all of them.
+answer ends the outage for all of them, and an answer to somebody else, such as who asks for the
+Lease, is a reason to try.
 
-An API behind a port that stays open, such as a balancer's, is found by the backoff alone.
+An API behind a port that stays open, such as a balancer's, is found by these two alone.
 
 A pure machine; ``now`` is monotonic seconds, ``random`` from 0 to 1.
 """
@@ -17,6 +18,9 @@ from ingress_controller.sources.watch_machine import Pace, backoff
 
 NEWCOMER_SECONDS = 1.0
 """Who has not failed yet tries soon: what is away for one kind may answer another."""
+REOPEN_SECONDS = 10.0
+"""A port that opens again sooner is that of a server that starts and falls: what was sent at its
+last opening counts."""
 
 
 class Outage:
@@ -25,6 +29,7 @@ class Outage:
     __slots__ = (
         "_attempts",
         "_closed",
+        "_failed_at",
         "_not_before",
         "_opened",
         "_pace",
@@ -46,6 +51,7 @@ class Outage:
         self._attempts = 0
         self._not_before = 0.0
         self._closed = False
+        self._failed_at = float("-inf")
         self._opened = float("-inf")
         """When its port was last seen to open, and attempts began to be counted anew."""
         self._trying = False
@@ -53,34 +59,47 @@ class Outage:
         self._sent: deque[float] = deque(maxlen=pace.attempts)
 
     def failed(
-        self, now: float, random: float, *, retry_after: float = 0.0, lost: bool = False
+        self,
+        now: float,
+        random: float,
+        *,
+        retry_after: float = 0.0,
+        lost: bool = False,
+        tried: bool = False,
     ) -> None:
         """There was no answer, or one of the kind 5xx.
 
         ``retry_after`` are seconds that the API asked for. ``lost``: a connection that had lived
-        for a while was cut, so the API may well be there.
+        for a while was cut, so the API may well be there. ``tried``: it was the turn of who tells
+        this, by `sent`; what was under way when the API went away says nothing new.
         """
+        self._failed_at = now
         self._not_before = max(self._not_before, now + retry_after)
+        self.looking = True
         if self.since is None:
             self.since = now
             self._attempts = 0
-        elif not self._trying:
+            self._closed = False
+        elif not tried:
             self.due = max(self.due, self._not_before)
-            return  # it was under way when the API went away
-        self._trying = False
+            return
+        self._trying = self._closed = False
         if lost and self._attempts == 0:
             self._set_due(now)
         else:
             self._set_due(now + backoff(self._pace, self._attempts, random))
             self._attempts += 1
-        self._closed = False
-        self.looking = True
 
     def answered(self) -> None:
         """The API answered a request: it is there."""
         self.since = None
         self.looking = self._trying = self._closed = False
         self._not_before = 0.0
+        self._sent.clear()
+
+    def overheard(self, now: float) -> None:
+        """Somebody who does not wait here had an answer."""
+        self.due = min(self.due, self._allowed(max(now, self._not_before)))
 
     def sent(self, now: float) -> None:
         """One of those that wait sends a request now."""
@@ -95,8 +114,10 @@ class Outage:
             self._trying = False
             self._set_due(now)
 
-    def probed(self, now: float, *, is_open: bool) -> None:
-        """What a look at the port showed."""
+    def probed(self, now: float, *, is_open: bool, begun: float | None = None) -> None:
+        """What a look at the port showed that was ``begun`` then."""
+        if is_open and begun is not None and begun < self._failed_at:
+            return  # somebody failed after it was seen to be open
         if not is_open:
             if not self._closed:
                 self._closed = True
@@ -104,7 +125,7 @@ class Outage:
             return
         if self._closed:
             self._attempts = 0
-            if now >= self._opened + self._pace.attempts_within:
+            if now >= self._opened + REOPEN_SECONDS:
                 self._opened = now
                 self._sent.clear()  # what came before it opened was no burden for anybody
             self.due = min(self.due, self._allowed(now))

@@ -76,7 +76,15 @@ class Reach:
         self._stirred.set()
         self._on_answer()
 
-    def failed(self, reason: str, *, retry_after: float = 0.0, lost: bool = False) -> None:
+    def overheard(self) -> None:
+        """Somebody else than a reflector had an answer: it is worth to try."""
+        if self.away:
+            self._outage.overheard(time.monotonic())
+            self._stirred.set()
+
+    def failed(
+        self, reason: str, *, retry_after: float = 0.0, lost: bool = False, tried: bool = False
+    ) -> None:
         """A request had no answer, or one of the kind 5xx; see `Outage.failed`."""
         self._reason = reason
         self._outage.failed(
@@ -84,6 +92,7 @@ class Reach:
             random.random(),  # noqa: S311  # jitter
             retry_after=retry_after,
             lost=lost,
+            tried=tried,
         )
         self._stirred.set()
 
@@ -122,7 +131,7 @@ class Reach:
             if self._outage.looking:
                 is_open = await self._is_open()
                 if self._outage.looking:
-                    self._outage.probed(time.monotonic(), is_open=is_open)
+                    self._outage.probed(time.monotonic(), is_open=is_open, begun=now)
             if self._outage.due > now:
                 patience = min(patience, self._outage.due - now)
             await within(self._stirred.wait(), patience)

@@ -17,6 +17,7 @@ from ingress_controller.sources.errors import (
     GoneError,
     MalformedAnswerError,
     ThrottledError,
+    UnauthorizedError,
     error_of,
     read_status,
 )
@@ -327,12 +328,12 @@ class Reflector:
         if trouble not in (Trouble.LOST, Trouble.AWAY) and error.status is not None:
             self._reach.answered()
         elif trouble is not Trouble.MALFORMED or self._my_turn:
-            self._reach.failed(str(error), retry_after=retry_after, lost=lost)
+            self._reach.failed(str(error), retry_after=retry_after, lost=lost, tried=self._my_turn)
         self._my_turn = False
         is_healed_by_list = trouble in (Trouble.LOST, Trouble.GONE)
         self._count(str(error), of_watch=self._machine.watching and not is_healed_by_list)
         self._machine.failed(trouble, now, _random(), retry_after)
-        refused = trouble is Trouble.REFUSED
+        refused = trouble in (Trouble.UNAUTHORIZED, Trouble.REFUSED)
         # That nothing answers is the same for all kinds, and reported once.
         repeated = self._failures >= REPORT_AFTER and trouble is not Trouble.LOST
         known = self.problem
@@ -363,4 +364,6 @@ def _trouble(error: ApiError) -> Trouble:
         return Trouble.LOST
     if error.status >= 500:
         return Trouble.AWAY
+    if isinstance(error, UnauthorizedError):
+        return Trouble.UNAUTHORIZED
     return Trouble.THROTTLED if isinstance(error, ThrottledError) else Trouble.REFUSED

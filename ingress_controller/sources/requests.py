@@ -1,6 +1,6 @@
 """What most parts of the program need of `kube_api.KubeApi`: a request and its answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
@@ -25,3 +25,28 @@ class Requests(Protocol):
         Raises:
             ApiError: there is none, or it says no.
         """
+
+
+class Overheard:
+    """The same requests; whoever waits for the API server to be back is told of each answer."""
+
+    def __init__(self, requests: Requests, on_answer: Callable[[], None]) -> None:
+        self._requests = requests
+        self._on_answer = on_answer
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] = NO_QUERY,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        timeout: float = 10.0,  # noqa: ASYNC109 # it bounds its own request
+    ) -> bytes:
+        """See `Requests.request`."""
+        answer = await self._requests.request(
+            method, path, query=query, body=body, content_type=content_type, timeout=timeout
+        )
+        self._on_answer()
+        return answer

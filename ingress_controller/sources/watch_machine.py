@@ -13,6 +13,7 @@ the watch is silent                   check, then watch from the last version
 no answer, 5xx                        the `Outage` that all reflectors share says when to try; then
                                       check and watch, or the same page again
 429, 503 with Retry-After             not before that, and not before the backoff
+401                                   the same, with a backoff that stays short
 other refusals, malformed answers     backoff; then check and watch; malformed lists begin anew with
                                       smaller pages
 three watches in a row are refused     list anew: what is wrong may be the version
@@ -29,6 +30,7 @@ Versions are compared for equality, or for "lower" as numbers where that makes u
 to drop what the API said.
 """
 
+import math
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -50,6 +52,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     first_delay: float = 0.8
     longest_delay: float = 30.0
     """Bounds of the backoff, to which up to as much again is added at random."""
+    longest_unauthorized: float = 5.0
+    """The upper one while our credentials are refused: others may lie in their file any time."""
     healthy_after: float = 120.0
     """So long after the last failure the backoff begins anew."""
     gone_distance: float = 10.0
@@ -76,6 +80,8 @@ class Trouble(Enum):
     AWAY = auto()
     """An answer of the kind 5xx."""
     THROTTLED = auto()
+    UNAUTHORIZED = auto()
+    """Our credentials are not accepted."""
     REFUSED = auto()
     """Not allowed, not found, not understood."""
     MALFORMED = auto()
@@ -289,7 +295,9 @@ class WatchMachine:
         ):
             self._gone_at = now
             return
-        self._fall_back(now, random, retry_after)
+        unauthorized = trouble is Trouble.UNAUTHORIZED
+        longest = self._pace.longest_unauthorized if unauthorized else math.inf
+        self._fall_back(now, random, retry_after, longest)
 
     def doubt(self, now: float) -> None:
         """The API is away: check before the next watch, and forget what failed before."""
@@ -327,10 +335,13 @@ class WatchMachine:
             self._attempts = 0
         self._healthy_since = None
 
-    def _fall_back(self, now: float, random: float, retry_after: float = 0.0) -> None:
+    def _fall_back(
+        self, now: float, random: float, retry_after: float = 0.0, longest: float = math.inf
+    ) -> None:
         self._forget_old_failures(now)
         attempts = 0 if now < self._recovering_until else self._attempts
-        self._not_before = now + max(retry_after, backoff(self._pace, attempts, random))
+        delay = min(backoff(self._pace, attempts, random), longest * (1.0 + random))
+        self._not_before = now + max(retry_after, delay)
         self._attempts += 1
 
 

@@ -492,6 +492,23 @@ class TestOutages:
             await until(lambda: len(fake.watches()) == 35, "all watch again")
             await follows(fake, read)
 
+    async def test_an_answer_to_somebody_else_tells_that_it_is_back(
+        self, fake: FakeKubeApi, tmp_path: Path
+    ) -> None:
+        """Its port was open all the time, so only an answer can tell."""
+        pace = msgspec.structs.replace(HASTY, first_delay=60.0, longest_delay=60.0, silence=60.0)
+        async with reading(fake, tmp_path, pace=pace) as read:
+            await read.until_synced()
+            [watch] = await open_watch(fake)
+            fault = fake.fault("*", "services", status=503, times=None)
+            await asyncio.sleep(2 * HASTY.brief)
+            watch.end()
+            await until(lambda: fault.hits, "it is away")
+            fault.withdraw()
+            fake.put(service("web"))
+            read.source.overheard()
+            assert await until(lambda: read.names("Service") == ["web"], "it is read") < 2
+
     async def test_what_fails_for_one_kind_does_not_keep_the_others_away(
         self, fake: FakeKubeApi, tmp_path: Path
     ) -> None:

@@ -33,7 +33,7 @@ from ingress_controller.sources.watch_machine import (
 
 PACE = Pace()
 FIRST_PAGE = ListPage("", 500)
-OTHERS = [Trouble.THROTTLED, Trouble.REFUSED, Trouble.MALFORMED]
+OTHERS = [Trouble.THROTTLED, Trouble.UNAUTHORIZED, Trouble.REFUSED, Trouble.MALFORMED]
 
 
 class At:
@@ -238,6 +238,17 @@ def test_after_an_outage_all_kinds_are_fresh_at_one_time() -> None:
     assert at.patience() > 0, "but not again and again"
 
 
+def test_refused_credentials_are_tried_again_soon_for_as_long_as_it_takes() -> None:
+    at = At().listed()
+    for _ in range(10):
+        at.failed(Trouble.UNAUTHORIZED)
+        assert at.patience() <= 2 * Pace().longest_unauthorized
+        at.rested()
+    at.failed(Trouble.REFUSED)
+    # A missing right needs a person.
+    assert at.patience() == pytest.approx(Pace().longest_delay)
+
+
 def test_versions_that_went_backwards_mean_a_list() -> None:
     at = At().watched("1000", lived=30)
     at.failed(Trouble.AWAY)
@@ -297,7 +308,7 @@ def test_an_event_that_is_older_than_the_one_before_is_not_taken() -> None:
     assert at.next() == FIRST_PAGE
 
 
-@pytest.mark.parametrize("trouble", OTHERS)
+@pytest.mark.parametrize("trouble", [t for t in OTHERS if t is not Trouble.UNAUTHORIZED])
 def test_failures_wait_longer_each_time_until_all_was_well_for_a_while(trouble: Trouble) -> None:
     at = At()
     waits = []
@@ -479,7 +490,7 @@ class Walk(RuleBasedStateMachine):
     @rule()
     def end(self) -> None:
         if self.cursor is not None:
-            self.cursor = None
+            self.cursor = self.last = None
             self.machine.ended(self.now, self.random)
 
     @rule()
