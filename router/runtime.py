@@ -1,7 +1,7 @@
 """What all exchanges of one worker share: the current table, pools, counters, limits."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from ipaddress import ip_network
 from weakref import WeakValueDictionary
@@ -30,10 +30,11 @@ from router.model.snapshot import (
     Route,
     Snapshot,
 )
-from router.model.upstreams import EndpointSet
+from router.model.upstreams import EndpointSet, UpstreamKey
 from router.model.wire import Options, RouteStats, UpstreamGauges
 from router.pool import UpstreamPool
 from router.server_names import ServerNames
+from router.steps import Steps
 
 NEVER = math.inf
 
@@ -174,7 +175,7 @@ class Runtime:
         self.response_fields = FieldReader(
             RESPONSE_KINDS, (), max_line=limits.max_header_line, drop_underscores=False
         )
-        self.pools: dict[str, UpstreamPool] = {}
+        self.pools: dict[UpstreamKey, UpstreamPool] = {}
         self.active_pools: set[UpstreamPool] = set()
         """Those in which something goes on; see `UpstreamPool.active`."""
         self._pool_start = random_bits(16)
@@ -190,74 +191,80 @@ class Runtime:
         self.guarded = False
         """Whether a request's host must be checked against the policy of its connection."""
 
-    def load(self, snapshot: Snapshot) -> None:
-        """Serve this snapshot from now on; pools and counters that still have a use live on."""
-        for key in self.pools.keys() - snapshot.upstreams.keys():
-            self._drop_pool(key)
-        for key in snapshot.upstreams:
-            self._refresh_pool(key, snapshot)
-        self.snapshot = snapshot
-        self.table = Table.of(snapshot, self._bind)
-        self.server_names = {name: ServerNames.of(snapshot, name) for name in snapshot.server_names}
-        self.guarded = any(names.guarded for names in self.server_names.values())
+    def loading(self, snapshot: Snapshot) -> Steps[None]:
+        """Serve this snapshot, once all is prepared; pools and counters that still have a use live
+        on. One step a host or an upstream."""
+        yield from self._refresh_pools(snapshot.upstreams, snapshot)
+        table = yield from Table.building(snapshot, self._bind)
+        names = {name: ServerNames.of(snapshot, name) for name in snapshot.server_names}
+        yield from self._swap(snapshot, table, names, self.pools.keys() - snapshot.upstreams.keys())
 
-    def change(self, delta: Delta) -> bool:
-        """Apply a delta; False when it does not fit the version that is served."""
-        if delta.base != self.snapshot.version:
-            return False
+    def changing(self, delta: Delta) -> Steps[None]:
+        """Serve what a delta makes of the current snapshot; otherwise as `loading`.
+
+        Raises:
+            OutOfStepError: it was made for another version.
+        """
         snapshot = apply_delta(self.snapshot, delta)
-        self.snapshot = snapshot
-        for key in delta.upstreams.keys() | delta.endpoints.keys():
-            if key in snapshot.upstreams:
-                self._refresh_pool(key, snapshot)
-            elif key in self.pools:
-                self._drop_pool(key)
-        self.table = self.table.changed(delta, self._bind)
+        concerned = delta.upstreams.keys() | delta.endpoints.keys()
+        yield from self._refresh_pools(concerned & snapshot.upstreams.keys(), snapshot)
+        table = yield from self.table.changing(delta, self._bind)
+        names = self.server_names
         if delta.server_names:
-            names = self.server_names.copy()
+            names = names.copy()
             for name, changes in delta.server_names.items():
                 names[name] = self.server_names_for(name).changed(changes, snapshot, name)
-            self.server_names = names
-            self.guarded = any(changed.guarded for changed in names.values())
-        return True
+        gone = (concerned - snapshot.upstreams.keys()) & self.pools.keys()
+        yield from self._swap(snapshot, table, names, gone)
 
     def server_names_for(self, name: HostSetName) -> ServerNames:
         """The server names of a host set; one that the snapshot does not name has none."""
         found = self.server_names.get(name)
         return ServerNames(None, {}, guarded=False) if found is None else found
 
-    def _refresh_pool(self, key: str, snapshot: Snapshot) -> None:
-        """Bring a pool up to date in place: bound routes of unchanged hosts refer to it."""
-        pool = self._pool(key, snapshot)
-        if pool.upstream != snapshot.upstreams[key]:
-            pool.upstream = snapshot.upstreams[key]
-            pool.replace(EndpointSet())  # connections of the old kind are of no use
-        pool.replace(snapshot.endpoints.get(key, EndpointSet()))
+    def _refresh_pools(self, keys: Iterable[UpstreamKey], snapshot: Snapshot) -> Steps[None]:
+        """Bring pools up to date in place: bound routes of unchanged hosts refer to them."""
+        for key in keys:
+            yield
+            upstream = snapshot.upstreams[key]
+            pool = self.pools.get(key)
+            if pool is None:
+                pool = self.pools[key] = UpstreamPool(
+                    upstream,
+                    self.active_pools,
+                    max_open=self.limits.max_upstream_connections,
+                    max_idle=self.limits.max_upstream_idle,
+                    start=self._pool_start,
+                )
+            elif pool.upstream != upstream:
+                pool.upstream = upstream
+                pool.replace(EndpointSet())  # connections of the old kind are of no use
+            pool.replace(snapshot.endpoints.get(key, EndpointSet()))
 
-    def _pool(self, key: str, snapshot: Snapshot) -> UpstreamPool:
-        pool = self.pools.get(key)
-        if pool is None:
-            pool = self.pools[key] = UpstreamPool(
-                snapshot.upstreams[key],
-                self.active_pools,
-                max_open=self.limits.max_upstream_connections,
-                max_idle=self.limits.max_upstream_idle,
-                start=self._pool_start,
-            )
-        return pool
-
-    def _drop_pool(self, key: str) -> None:
-        pool = self.pools.pop(key)
-        pool.replace(EndpointSet())
-        self.active_pools.discard(pool)
+    def _swap(
+        self,
+        snapshot: Snapshot,
+        table: Table[BoundRoute],
+        server_names: dict[HostSetName, ServerNames],
+        gone: Iterable[UpstreamKey],
+    ) -> Steps[None]:
+        """In one step, all that a request or a handshake looks at; then forget the pools that
+        nothing of it leads to."""
+        self.snapshot = snapshot
+        self.table = table
+        self.server_names = server_names
+        self.guarded = any(names.guarded for names in server_names.values())
+        for key in gone:
+            yield
+            pool = self.pools.pop(key)
+            pool.replace(EndpointSet())
+            self.active_pools.discard(pool)
 
     def _bind(self, pattern: HostPattern, route: Route) -> BoundRoute:
         action = route.action
         pools: tuple[UpstreamPool, ...] = ()
         if isinstance(action, Forward):
-            pools = tuple(
-                self._pool(backend.upstream, self.snapshot) for backend in action.backends
-            )
+            pools = tuple([self.pools[backend.upstream] for backend in action.backends])
         origin = route.origin
         return BoundRoute(
             route, self.counters_of(origin.namespace, origin.name, origin.service), pools

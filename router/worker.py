@@ -25,6 +25,7 @@ from router.io.downstream import ClientConnection
 from router.io.hub import Hub, tick_forever
 from router.io.listener import PeekingListener
 from router.io.logsink import LogSink
+from router.model.apply import OutOfStepError
 from router.model.snapshot import Listener
 from router.model.wire import (
     Acknowledged,
@@ -44,6 +45,7 @@ from router.model.wire import (
     frame,
 )
 from router.runtime import Runtime
+from router.steps import in_turns
 from tls.certificate import CertificateDigest
 from tls.contexts import ServerContexts
 from tls.openssl import OpenSsl
@@ -94,6 +96,11 @@ class ControlChannel(asyncio.Protocol):
         self._transport = None
         self._on_end()
 
+    def close(self) -> None:
+        """End the channel, and with it this worker, once what was sent is written."""
+        if self._transport is not None:
+            self._transport.close()
+
     def send(self, message: FromWorker) -> None:
         """Send to the control process; without one, messages are lost."""
         if self._transport is not None:
@@ -111,6 +118,9 @@ class Worker:
         self._hub: Hub | None = None
         self._sink: LogSink | None = None
         self._configure: Configure | None = None
+        self._updates: asyncio.Queue[Load | Change] = asyncio.Queue()
+        """Bounded by what the control process has under way to us."""
+        self._listening = False
         self._servers: list[asyncio.Server | PeekingListener] = []
         self._secret: TicketSecret | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -145,10 +155,8 @@ class Worker:
             self._secret = message.secret
             if self._hub is not None:
                 self._hub.contexts.rotate(message.secret)
-        elif isinstance(message, Load):
-            self._load(message)
-        elif isinstance(message, Change):
-            self._change(message)
+        elif isinstance(message, Load | Change):
+            self._updates.put_nowait(message)
         elif isinstance(message, Drain):
             self._begin_drain(message.accept, message.timeout)
 
@@ -189,6 +197,7 @@ class Worker:
         self._hub.tick()
         self._start(self._loop.create_task(tick_forever(self._hub)))
         self._start(self._loop.create_task(self._report_forever()))
+        self._start(self._loop.create_task(self._update_forever(self._runtime)))
         self._channel.send(Ready(pid=os.getpid()))
 
     def _open_access_log(self, where: str) -> AccessLog | None:
@@ -207,38 +216,39 @@ class Worker:
         self._sink = LogSink(fd)
         return AccessLog(self._sink.write)
 
-    def _load(self, message: Load) -> None:
-        runtime = self._runtime
-        if runtime is None:
-            return
-        began = time.monotonic()
-        gone = runtime.snapshot.certificates.keys() - message.snapshot.certificates.keys()
-        runtime.load(message.snapshot)
-        self._forget(gone)
-        first = not self._servers
-        self._channel.send(
-            Acknowledged(version=message.snapshot.version, seconds=time.monotonic() - began)
-        )
-        if first and self._draining is None:
-            # Nothing is accepted before the first whole table is here.
-            gc.collect()
-            gc.freeze()
-            self._start(self._loop.create_task(self._listen(message.snapshot.listeners)))
+    async def _update_forever(self, runtime: Runtime) -> None:
+        """Take snapshots and deltas in their order; requests are served between the steps."""
+        try:
+            while True:
+                message = await self._updates.get()
+                began = time.monotonic()
+                try:
+                    await self._update(runtime, message)
+                except OutOfStepError:
+                    self._channel.send(OutOfStep(version=runtime.snapshot.version))
+                    continue
+                seconds = time.monotonic() - began
+                self._channel.send(Acknowledged(runtime.snapshot.version, seconds))
+                if not self._listening and self._draining is None:
+                    # Nothing is accepted before the first whole table is here.
+                    self._listening = True
+                    gc.collect()
+                    gc.freeze()
+                    await self._listen(runtime.snapshot.listeners)
+        except Exception as error:
+            # What we hold now may be half of two versions. Without us, a new worker begins whole.
+            self._log("error", f"a snapshot cannot be applied: {error!r}", {})
+            self._channel.close()
 
-    def _change(self, message: Change) -> None:
-        runtime = self._runtime
-        if runtime is None:
-            return
-        began = time.monotonic()
-        if runtime.change(message.delta):
-            self._forget(
-                digest for digest, pair in message.delta.certificates.items() if pair is None
-            )
-            self._channel.send(
-                Acknowledged(version=message.delta.version, seconds=time.monotonic() - began)
-            )
+    async def _update(self, runtime: Runtime, message: Load | Change) -> None:
+        if isinstance(message, Load):
+            gone = runtime.snapshot.certificates.keys() - message.snapshot.certificates.keys()
+            await in_turns(runtime.loading(message.snapshot))
         else:
-            self._channel.send(OutOfStep(version=runtime.snapshot.version))
+            pairs = message.delta.certificates
+            gone = {digest for digest, pair in pairs.items() if pair is None}
+            await in_turns(runtime.changing(message.delta))
+        self._forget(gone)
 
     def _forget(self, digests: Iterable[CertificateDigest]) -> None:
         """Let go of contexts with certificates that are gone; open connections keep theirs."""

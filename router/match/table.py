@@ -19,6 +19,7 @@ from router.model.snapshot import (
     Snapshot,
     SnapshotVersion,
 )
+from router.steps import Steps, at_once
 
 T = TypeVar("T")
 
@@ -132,10 +133,14 @@ class HostTable(Generic[T]):
                     return routes
         return self.any
 
-    def changed(self, changes: Mapping[HostPattern, Host | None], bind: Bind[T]) -> "HostTable[T]":
-        """A table with these hosts replaced, and those marked None removed; the rest is shared."""
+    def changing(
+        self, changes: Mapping[HostPattern, Host | None], bind: Bind[T]
+    ) -> Steps["HostTable[T]"]:
+        """A table with these hosts replaced, and those marked None removed; the rest is shared.
+        One step a host."""
         precise, wildcards, every = self.precise.copy(), self.wildcards, self.any
         for pattern, host in changes.items():
+            yield
             routes = None if host is None else HostRoutes(pattern, host, bind)
             if not pattern:
                 every = routes
@@ -153,10 +158,14 @@ class HostTable(Generic[T]):
         return HostTable(precise, wildcards, every)
 
 
+def _nothing() -> HostTable[T]:
+    return HostTable({}, {}, None)
+
+
 def build(hosts: Mapping[HostPattern, Host], bind: Bind[T]) -> HostTable[T]:
     """The table of these hosts."""
-    empty: HostTable[T] = HostTable({}, {}, None)
-    return empty.changed(hosts, bind)
+    empty: HostTable[T] = _nothing()
+    return at_once(empty.changing(hosts, bind))
 
 
 class Table(Generic[T]):
@@ -171,16 +180,25 @@ class Table(Generic[T]):
     @classmethod
     def of(cls, snapshot: Snapshot, bind: Bind[T]) -> "Table[T]":
         """The table of a snapshot."""
-        sets = {name: build(hosts, bind) for name, hosts in snapshot.hosts.items()}
+        return at_once(cls.building(snapshot, bind))
+
+    @classmethod
+    def building(cls, snapshot: Snapshot, bind: Bind[T]) -> Steps["Table[T]"]:
+        """The table of a snapshot; one step a host."""
+        sets: dict[HostSetName, HostTable[T]] = {}
+        for name, hosts in snapshot.hosts.items():
+            empty: HostTable[T] = _nothing()
+            sets[name] = yield from empty.changing(hosts, bind)
         return cls(snapshot.version, sets)
 
     def hosts_for(self, name: HostSetName) -> HostTable[T]:
         """The hosts of a set; a set that the snapshot does not name has none."""
         found = self._sets.get(name)
-        return HostTable({}, {}, None) if found is None else found
+        return _nothing() if found is None else found
 
-    def changed(self, delta: Delta, bind: Bind[T]) -> "Table[T]":
-        """The table after a delta; without changed hosts it shares all of this one.
+    def changing(self, delta: Delta, bind: Bind[T]) -> Steps["Table[T]"]:
+        """The table after a delta; without changed hosts it shares all of this one. One step a
+        host.
 
         The caller has checked that ``delta.base`` is this table's version.
         """
@@ -188,5 +206,5 @@ class Table(Generic[T]):
         if delta.hosts:
             sets = sets.copy()
             for name, changes in delta.hosts.items():
-                sets[name] = self.hosts_for(name).changed(changes, bind)
+                sets[name] = yield from self.hosts_for(name).changing(changes, bind)
         return Table(delta.version, sets)

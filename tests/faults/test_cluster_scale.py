@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.client import Address
+from tests.harness.client import Address, fetch, request
+from tests.harness.cluster import config_map
 from tests.harness.load import steady_load
-from tests.harness.replica import ADMIN_PORT, Cluster, Replica, route
+from tests.harness.replica import ADMIN_PORT, PUBLISHED, Cluster, Replica, route
 
 MANY = 5_000
 EVERY = 0.005
@@ -61,6 +62,40 @@ async def test_five_thousand_ingresses_at_once_keep_nobody_waiting(
         assert len(shown) == MANY + 1
     assert load.failures == []
     assert max(late[-1]) < LAG, late
+
+
+async def test_an_option_that_changes_five_thousand_hosts_keeps_no_request_waiting(
+    cluster: Cluster,
+) -> None:
+    """It comes to the workers as one update: they serve between its steps."""
+    cluster.api.put(config_map("options", **{"force-ssl-redirect": "false"}))
+    for number in range(MANY):
+        cluster.api.put(route(f"many-{number}", f"many-{number}.test"))
+    late = []
+    async with cluster.replica("--config", "shop/options") as replica:
+        [worker] = replica.program.worker_pids()
+        for turn in range(TRIES):
+            async with probed(replica.http, "/x", worker) as data:
+                await asyncio.sleep(0.2)
+                start = time.monotonic()
+                for value, status in (("true", 308), ("false", 200)) * 2:
+                    cluster.api.put(config_map("options", **{"force-ssl-redirect": value}))
+                    await _until_all_answer(replica, status)
+                end = time.monotonic()
+            late.append(_p99(data, start, end))
+            assert len(replica.program.events(PUBLISHED)) == 4 * (turn + 1), "one swap each"
+            if late[-1] < LAG:
+                break
+    assert late[-1] < LAG, late
+
+
+async def _until_all_answer(replica: Replica, status: int) -> None:
+    for number in (0, MANY // 2, MANY - 1):
+        name = f"many-{number}.test"
+        end = time.monotonic() + 20.0
+        while (await fetch(replica.http, request("/x", host=name))).status != status:
+            assert time.monotonic() < end, f"{name} is not answered with {status}"
+            await asyncio.sleep(0.01)
 
 
 async def _lateness(

@@ -1,10 +1,26 @@
-"""What a worker reports, and that looking for it costs what is used, not what exists."""
+"""How a worker takes snapshots in; and that reports cost what is used, not what exists."""
 
+import asyncio
+
+import msgspec
+import pytest
+
+from router.model.apply import OutOfStepError
 from router.model.limits import Limits
-from router.model.snapshot import Snapshot
+from router.model.origin import Origin
+from router.model.snapshot import (
+    Backend,
+    Delta,
+    Forward,
+    Host,
+    PathCondition,
+    Route,
+    Snapshot,
+)
 from router.model.upstreams import Endpoint, EndpointSet, Upstream
 from router.model.wire import Options
 from router.runtime import Runtime
+from router.steps import Steps, at_once, in_turns
 
 
 def running(*keys: str) -> Runtime:
@@ -16,14 +32,24 @@ def running(*keys: str) -> Runtime:
         wall_clock=lambda: 1e9,
         random_bits=lambda bits: 0,
     )
-    runtime.load(
-        Snapshot(
-            version=1,
-            upstreams={key: Upstream(key, "a", key, "80") for key in keys},
-            endpoints={key: EndpointSet((Endpoint("10.0.0.1", 80),)) for key in keys},
-        )
-    )
+    at_once(runtime.loading(snapshot(1, *keys)))
     return runtime
+
+
+def snapshot(version: int, *keys: str, host: str = "") -> Snapshot:
+    """Upstreams of these names, each with one endpoint; the host leads to the last one."""
+    return Snapshot(
+        version=version,
+        hosts={"default": {host: leading_to(keys[-1])}} if host else {},
+        upstreams={key: Upstream(key, "a", key, "80") for key in keys},
+        endpoints={key: EndpointSet((Endpoint("10.0.0.1", 80),)) for key in keys},
+    )
+
+
+def leading_to(key: str) -> Host:
+    action = Forward((Backend(key),))
+    origin = Origin("Ingress", "a", "shop", 0, 0, key)
+    return Host(routes=(Route(PathCondition("prefix", ""), "/", action, origin),))
 
 
 def test_a_pool_reports_once_and_then_only_while_something_goes_on() -> None:
@@ -51,3 +77,65 @@ def test_counters_report_growth_once_even_after_their_route_is_gone() -> None:
     (report,) = runtime.report_routes()
     assert (report.service, report.codes, report.bytes_sent) == ("cart", (0, 1, 0, 0, 0), 2)
     assert runtime.report_routes() == ()
+
+
+def served(runtime: Runtime) -> tuple[int, int, str]:
+    """The versions of snapshot and table, and where h.test leads."""
+    routes = runtime.table.hosts_for("default").find_host(b"h.test")
+    bound = None if routes is None else routes.find(b"/")
+    pool = None if bound is None else bound.pool()
+    return runtime.snapshot.version, runtime.table.version, pool.upstream.key if pool else ""
+
+
+MOVED = Delta(
+    1,
+    2,
+    hosts={"default": {"h.test": leading_to("new")}},
+    upstreams={"new": Upstream("new", "a", "new", "80"), "old": None},
+    endpoints={"new": EndpointSet((Endpoint("10.0.0.2", 80),)), "old": None},
+)
+
+
+@pytest.mark.parametrize("how", ["load", "change"])
+def test_between_the_steps_of_an_update_the_old_version_is_served_whole(how: str) -> None:
+    runtime = running()
+    at_once(runtime.loading(snapshot(1, "old", host="h.test")))
+    steps: Steps[None] = runtime.changing(MOVED)
+    if how == "load":
+        steps = runtime.loading(snapshot(2, "new", host="h.test"))
+    seen = [served(runtime) for _ in steps]
+    seen.append(served(runtime))
+    before, after = (1, 1, "old"), (2, 2, "new")
+    assert len(seen) == 4, "one for an upstream, a host, an upstream that goes, and the end"
+    assert seen == [before, before, after, after]
+    assert list(runtime.pools) == ["new"]
+    assert [gauges.eligible for gauges in runtime.report_pools()] == [1]
+
+
+def test_a_delta_for_another_version_changes_nothing() -> None:
+    runtime = running()
+    at_once(runtime.loading(snapshot(7, "old", host="h.test")))
+    with pytest.raises(OutOfStepError):
+        at_once(runtime.changing(MOVED))
+    assert served(runtime) == (7, 7, "old")
+    assert list(runtime.pools) == ["old"]
+
+
+async def test_a_large_update_lets_others_have_their_turn() -> None:
+    names = [f"u{number}" for number in range(5_000)]
+    runtime = running()
+    hosts = {f"{name}.test": leading_to(name) for name in names}
+    large = msgspec.structs.replace(snapshot(1, *names), hosts={"default": hosts})
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    await in_turns(runtime.loading(large))
+    task.cancel()
+    assert turns >= 5
+    assert runtime.table.version == 1

@@ -6,6 +6,7 @@ from router.match.paths import CanonicalPath, canonical_path, path_condition
 from router.match.table import HostTable, Table, build
 from router.model.origin import Origin
 from router.model.snapshot import Answer, Delta, Host, PathCondition, PathKind, Route, Snapshot
+from router.steps import at_once
 
 _ORIGIN = Origin(kind="Ingress", namespace="shop", name="web", rule=0, path=0)
 
@@ -182,7 +183,9 @@ def test_a_host_does_not_fall_through_to_another() -> None:
 def test_a_change_replaces_adds_and_removes_hosts() -> None:
     before = hosts("a.test", "b.test", "*.test", "*.old", "")
     host = Host(routes=(route("exact", "/new"),))
-    after = before.changed({"a.test": host, "b.test": None, "*.old": None, "": None}, bind)
+    after = at_once(
+        before.changing({"a.test": host, "b.test": None, "*.old": None, "": None}, bind)
+    )
     assert [after.find_host(name) for name in (b"gone", b"x.old")] == [None, None]
     changed, wildcard = after.find_host(b"a.test"), after.find_host(b"b.test")
     assert changed is not None
@@ -193,7 +196,7 @@ def test_a_change_replaces_adds_and_removes_hosts() -> None:
 
 def test_a_change_leaves_the_old_table_alone() -> None:
     before = hosts("a.test", "*.test", "")
-    before.changed({"a.test": None, "*.test": None, "": None, "c.test": Host()}, bind)
+    at_once(before.changing({"a.test": None, "*.test": None, "": None, "c.test": Host()}, bind))
     assert [
         None if routes is None else routes.pattern
         for routes in map(before.find_host, (b"a.test", b"b.test", b"c"))
@@ -209,13 +212,13 @@ def test_a_change_binds_only_the_routes_of_changed_hosts() -> None:
 
     table = build({name: host_of("P/ E/a D/") for name in ("a.test", "b.test", "c.test")}, count)
     bound.clear()
-    table.changed({"b.test": host_of("P/ E/b D/"), "c.test": None}, count)
+    at_once(table.changing({"b.test": host_of("P/ E/b D/"), "c.test": None}, count))
     assert bound == ["b.test"] * 3
 
 
 def test_removing_an_unknown_host_changes_nothing() -> None:
     before = hosts("a.test")
-    after = before.changed({"b.test": None, "*.test": None}, bind)
+    after = at_once(before.changing({"b.test": None, "*.test": None}, bind))
     assert after.find_host(b"a.test") is before.find_host(b"a.test")
     assert after.find_host(b"b.test") is None
 
@@ -228,11 +231,11 @@ def test_a_table_follows_its_snapshot_and_deltas() -> None:
     assert table.hosts_for("other").find_host(b"a.test") is None
 
     hosts_changed = Delta(base=3, version=4, hosts={"other": {"b.test": host_of("P/")}})
-    changed = table.changed(hosts_changed, bind)
+    changed = at_once(table.changing(hosts_changed, bind))
     assert changed.version == 4
     assert changed.hosts_for("other").find_host(b"b.test") is not None
     assert changed.hosts_for("default") is table.hosts_for("default")
 
-    endpoints_changed = changed.changed(Delta(base=4, version=5), bind)
+    endpoints_changed = at_once(changed.changing(Delta(base=4, version=5), bind))
     assert endpoints_changed.version == 5
     assert endpoints_changed.hosts_for("other") is changed.hosts_for("other")
