@@ -16,7 +16,13 @@ from router.forward.response import (
     upgrade_head,
 )
 from router.forward.retry import Attempts, may_try_again
-from router.http.answers import CONTINUE, fault_answer, options_answer, redirect_answer
+from router.http.answers import (
+    CONTINUE,
+    body_size,
+    fault_answer,
+    options_answer,
+    redirect_answer,
+)
 from router.http.chunked import LAST_CHUNK, chunk, last_chunk
 from router.http.faults import (
     BAD_ANSWER,
@@ -146,7 +152,7 @@ class Exchange:
         location = https_location(rt, head, self._path, self._client.https_port)
         keep_alive = self._may_live_on()
         self._status = 308
-        self._client.write(
+        self._say(
             redirect_answer(
                 location,
                 fixed=rt.server_line + rt.date_line,
@@ -500,7 +506,7 @@ class Exchange:
         line = self._connection_line(keep_alive=keep_alive)
         with_body = head.method != b"HEAD"
         request_id = self._request_id.decode("latin-1")
-        self._client.write(
+        self._say(
             fault_answer(
                 fault,
                 request_id=request_id,
@@ -509,6 +515,11 @@ class Exchange:
                 with_body=with_body,
             )
         )
+
+    def _say(self, answer: bytes) -> None:
+        """Give the client a complete answer of our own."""
+        self._sent = body_size(answer)
+        self._client.write(answer)
 
     def _connection_line(self, *, keep_alive: bool) -> bytes:
         if not keep_alive:
@@ -519,7 +530,7 @@ class Exchange:
         keep_alive = self._may_live_on()
         rt = self._rt
         self._status = 204
-        self._client.write(
+        self._say(
             options_answer(
                 fixed=rt.server_line + rt.date_line,
                 keep_alive=self._connection_line(keep_alive=keep_alive),

@@ -25,6 +25,11 @@ def standard_reason(status: int) -> bytes:
         return b""
 
 
+def body_size(answer: bytes) -> int:
+    """Bytes of the body of a complete answer."""
+    return len(answer) - answer.index(b"\r\n\r\n") - 4
+
+
 def fault_answer(
     fault: Fault, *, request_id: str, fixed: bytes, keep_alive: bytes, with_body: bool
 ) -> bytes:

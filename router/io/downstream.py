@@ -22,7 +22,7 @@ from router.forward.certificate import (
     whole_certificate,
 )
 from router.forward.request import Forwarding
-from router.http.answers import fault_answer
+from router.http.answers import body_size, fault_answer
 from router.http.faults import (
     CLIENT_STALLED,
     OVERLOADED,
@@ -478,23 +478,25 @@ class ClientConnection(asyncio.Protocol):
     def _answer(self, fault: Fault) -> None:
         """Answer what never became an exchange, log it, and end the connection."""
         rt = self._rt
+        sent = 0
         if fault is TLS_ON_PLAIN_PORT:
             self.write(alert_record(Alert.UNEXPECTED_MESSAGE))
         else:
-            self.write(
-                fault_answer(
-                    fault,
-                    request_id="",
-                    fixed=rt.server_line + rt.date_line,
-                    keep_alive=b"Connection: close\r\n",
-                    with_body=True,
-                )
+            answer = fault_answer(
+                fault,
+                request_id="",
+                fixed=rt.server_line + rt.date_line,
+                keep_alive=b"Connection: close\r\n",
+                with_body=True,
             )
+            sent = body_size(answer)
+            self.write(answer)
         rt.counters.fault(fault.code)
-        rt.no_route.count(fault.status, 0.0, 0, 0)
+        rt.no_route.count(fault.status, 0.0, 0, sent)
         log = rt.access_log
         if log is not None:
-            log.add(_refused_record(log, rt.wall_clock(), self.forwarding, fault))
+            at = rt.wall_clock()
+            log.add(_refused_record(log, at, self.forwarding, fault, sent))
         self._end(unread=True)
 
     def _end(self, *, unread: bool) -> None:
@@ -527,7 +529,7 @@ def _plain(peer: str) -> str:
 
 
 def _refused_record(
-    log: AccessLog, at: float, forwarding: Forwarding, fault: Fault
+    log: AccessLog, at: float, forwarding: Forwarding, fault: Fault, sent: int
 ) -> AccessRecord:
     """What never became an exchange: only who it was, and what was wrong."""
     return AccessRecord(
@@ -538,7 +540,7 @@ def _refused_record(
         request_uri="",
         server_protocol="",
         status=fault.status,
-        body_bytes_sent=0,
+        body_bytes_sent=sent,
         request_length=0,
         request_time=0.0,
         req_id="",

@@ -78,8 +78,31 @@ async def test_each_way_to_fail_has_its_own_status_and_reason(logging: Edge) -> 
         line = await _line(logging, number)
         assert (line["status"], line["host"]) == (status, host)
         assert line["fault"], line
+        assert line["body_bytes_sent"] == len(reply.body) > 0
+        assert "upstream_response_length" not in line
         reasons[line["fault"]] = number
     assert len(reasons) == 8, "each fault has a code of its own"
+
+
+async def test_what_we_say_ourselves_is_counted_as_sent(logging: Edge) -> None:
+    asked = [
+        request(host="nobody.test"),
+        request(host="nobody.test", method="HEAD"),
+        b"GET /\x01 HTTP/1.1\r\nHost: h.test\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: h.test\r\n\r\n",
+    ]
+    sizes = []
+    for number, data in enumerate(asked, 1):
+        reply = await fetch(logging.address, data)
+        line = await _line(logging, number)
+        assert (line["status"], line["body_bytes_sent"]) == (reply.status, len(reply.body))
+        sizes.append(len(reply.body))
+    assert [size > 0 for size in sizes] == [True, False, True, False]
+
+    def counted() -> int:
+        return sum(each.bytes_sent for stats in logging.worker.stats for each in stats.routes)
+
+    await until(lambda: counted() == sum(sizes), "statistics")
 
 
 async def test_line_says_what_was_asked_and_what_happened_upstream(logging: Edge) -> None:
