@@ -26,6 +26,8 @@ REFRESH_SECONDS: Final = 600.0
 DISTANCE_SECONDS: Final = 10.0
 """Between two readings of nodes, so that a rolling update of ourselves does not rewrite every
 Ingress for each pod."""
+FIRST_DISTANCE_SECONDS: Final = 1.0
+"""The same while no address is published: our own pods are just becoming ready."""
 LACK_SECONDS: Final = 30.0
 """How often we look whether an address is missing, and say so."""
 
@@ -139,7 +141,7 @@ class Publisher:
                 wait = REFRESH_SECONDS
                 continue
             wait = REFRESH_SECONDS if await self._read_nodes() else 2 * DISTANCE_SECONDS
-            await asyncio.sleep(DISTANCE_SECONDS)
+            await asyncio.sleep(DISTANCE_SECONDS if self.addresses else FIRST_DISTANCE_SECONDS)
 
     async def _read_nodes(self) -> bool:
         """Publishes the addresses of all nodes that run us, if all could be read."""

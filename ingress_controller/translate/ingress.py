@@ -115,26 +115,15 @@ class _Reader:
         self._settings = IngressSettings()
 
     def reading(self) -> IngressReading:
-        spec = self._ingress.spec
         default = None
         tls: dict[HostPattern, tuple[TlsEntry, ...]] = {}
         if not self._too_large():
             self._settings, found = read_settings(self._key, self._ingress.metadata)
-            if spec.default_backend is not None:
-                origin = self._origin(spec.default_backend)
-                backend = self._backend(spec.default_backend, origin)
-                default = Claim(ROOT, "", origin, backend)
-                if not spec.rules:
-                    self._claims[""] = []
-            elif not spec.rules:
-                self._say_empty()
-            for index, rule in enumerate(spec.rules):
-                self._rule(index, rule)
-            if spec.tls and not self._https:
-                self._say_tls()
-            elif spec.tls:
-                tls, faults = read_tls(self._key, spec.tls, self._claims)
-                self._diagnostics += faults
+            if not self._settings.canary:
+                default = self._default()
+                for index, rule in enumerate(self._ingress.spec.rules):
+                    self._rule(index, rule)
+                tls = self._tls()
             self._diagnostics += found
         return IngressReading(
             age=age_key(self._ingress.metadata),
@@ -146,6 +135,27 @@ class _Reader:
             tls=tls,
             solver=SOLVER_LABEL in self._ingress.metadata.labels,
         )
+
+    def _default(self) -> Claim | None:
+        spec = self._ingress.spec
+        if spec.default_backend is None:
+            if not spec.rules:
+                self._say_empty()
+            return None
+        if not spec.rules:
+            self._claims[""] = []
+        origin = self._origin(spec.default_backend)
+        return Claim(ROOT, "", origin, self._backend(spec.default_backend, origin))
+
+    def _tls(self) -> dict[HostPattern, tuple[TlsEntry, ...]]:
+        entries = self._ingress.spec.tls
+        if entries and not self._https:
+            self._say_tls()
+        elif entries:
+            tls, faults = read_tls(self._key, entries, self._claims)
+            self._diagnostics += faults
+            return tls
+        return {}
 
     def _rule(self, index: int, rule: Rule) -> None:
         pattern = host_pattern(rule.host)

@@ -20,6 +20,7 @@ from router.model.snapshot import Listener
 from router.model.upstreams import Endpoint
 from router.model.wire import Options
 from router.runtime import Runtime
+from router.steps import at_once
 from tests.harness.worker import key, snapshot
 from tls.contexts import ServerContexts
 from tls.upstream import UpstreamContexts
@@ -79,7 +80,7 @@ async def prepare(access_log: AccessLog) -> tuple[ClientConnection, UpstreamConn
         log=lambda *_: None,
     )
     table = {f"host-{n}.test": {"/": "web", "/shop": "web", "=/x": "web"} for n in range(1000)}
-    runtime.load(snapshot(1, table, {"web": [Endpoint("192.0.2.2", 80)]}))
+    at_once(runtime.loading(snapshot(1, table, {"web": [Endpoint("192.0.2.2", 80)]})))
     hub.tick()
     listener = Listener("http", protocol="http", published_port=80)
     client = ClientConnection(hub, Dialler(hub, asyncio.get_running_loop()), listener)

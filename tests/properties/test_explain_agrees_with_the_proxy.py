@@ -41,6 +41,7 @@ from router.model.limits import Limits
 from router.model.wire import Options
 from router.pool import Target
 from router.runtime import Runtime
+from router.steps import at_once
 from tests.properties.tables import NAMES, WRITTEN, sent_hosts, sent_paths
 from tls.contexts import ServerContexts
 from tls.upstream import UpstreamContexts
@@ -266,7 +267,7 @@ def test_explanations_tell_what_the_proxy_does(
         wall_clock=lambda: 0.0,
         random_bits=lambda bits: 0,
     )
-    runtime.load(translator.snapshot)
+    at_once(runtime.loading(translator.snapshot))
     for request in asked:
         told = explain(
             translator,

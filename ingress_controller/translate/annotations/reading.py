@@ -59,6 +59,7 @@ class _Written(msgspec.Struct):
     hsts_include_subdomains: bool | None = None
     hsts_preload: bool | None = None
     tls_profile: Profile | None = None
+    canary: bool | None = None
     allow_hosts_from: tuple[str, ...] = ()
 
 
@@ -114,6 +115,7 @@ class _Reader:
             tls_profile=written.tls_profile,
             backend=self._backend(written),
             allow_hosts_from=written.allow_hosts_from,
+            canary=self._canary(written),
             closed=self._closed,
         )
         return SettingsRead(settings, tuple(self._found))
@@ -216,6 +218,16 @@ class _Reader:
             field=field_of(self._names[name]),
             problem=self._clients_problem,
         )
+
+    def _canary(self, written: _Written) -> bool:
+        """Whether it wants a share of another Ingress's traffic."""
+        if written.canary:
+            self._unsupported(
+                "canary",
+                "warning",
+                "this Ingress takes no request: all go to the Ingress that it is a canary of",
+            )
+        return bool(written.canary)
 
     def _conflicting_authorities(self) -> None:
         self._say(

@@ -57,6 +57,8 @@ class IngressSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     backend: BackendWish = BackendWish()
     allow_hosts_from: tuple[str, ...] = ()
     """Namespaces that may claim hosts below the Ingress's wildcards; ``*`` stands for all."""
+    canary: bool = False
+    """Its rules belong to another Ingress, of whose traffic it wants a share: it claims nothing."""
     closed: str = ""
     """Why all routes of the Ingress answer 503; empty when they do not."""
 

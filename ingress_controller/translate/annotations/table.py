@@ -248,6 +248,16 @@ ROWS: tuple[Row, ...] = (
         nginx=False,
     ),
     _row(
+        "canary",
+        parsers.boolean,
+        "true, false",
+        "false",
+        "on",
+        "Traffic is not split by this version. So that a canary never takes what belongs to its "
+        "main Ingress, however old it is, an Ingress that says `true` claims nothing: all requests "
+        "go to the main one.",
+    ),
+    _row(
         "allow-hosts-from",
         parsers.namespaces,
         "namespaces",

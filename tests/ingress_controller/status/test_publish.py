@@ -136,6 +136,16 @@ async def test_nodes_that_run_us_are_read_one_by_one(
     assert not it.fake.requested("", "secrets")
 
 
+async def test_the_first_address_is_there_soon_after_our_own_pod_is_ready(it: Cluster) -> None:
+    """With the real distances: nodes were looked at before one ran us."""
+    scene = Scene(it, nodes="internal")
+    scene.node("a", "10.1.0.1")
+    async with running(scene.publisher.run()):
+        await asyncio.sleep(0.1)
+        scene.slice("a")
+        await scene.publishes("10.1.0.1")
+
+
 async def test_a_node_that_cannot_be_read_changes_nothing_and_is_named(
     it: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,6 +136,25 @@ def test_the_longer_of_two_prefixes_wins_even_from_a_younger_ingress_and_with_a_
     assert (found.object.name, found.severity) == ("old", "warning")
 
 
+@pytest.mark.parametrize("value", ["true", "yes please"])
+def test_a_canary_takes_nothing_of_its_main_ingress_however_old_it_is(value: str) -> None:
+    old = claim("canary", path("Prefix", "/", "two"), created="2024-01-01T00:00:00Z")
+    marked = old.replace(
+        "metadata: {",
+        f'metadata: {{annotations: {{nginx.ingress.kubernetes.io/canary: "{value}"}}, ',
+    )
+    main = claim("main", path("Prefix", "/", "one"), created="2025-01-01T00:00:00Z")
+    assert outcome(translated(SERVICES + old + main).snapshot, "a.test", "/") == "two"
+    translation = translated(SERVICES + marked + main)
+    assert outcome(translation.snapshot, "a.test", "/") == "one"
+    found = only(translation, "annotation-unsupported")
+    assert (found.object.name, found.severity) == ("canary", "warning")
+    assert found.field == "metadata.annotations[nginx.ingress.kubernetes.io/canary]"
+    assert outcome(translated(SERVICES + marked).snapshot, "a.test", "/") == "404"
+    ordinary = translated(SERVICES + marked.replace(value, "false"))
+    assert outcome(ordinary.snapshot, "a.test", "/") == "two"
+
+
 def test_a_dead_path_of_the_oldest_still_wins() -> None:
     translation = translated(
         SERVICES
