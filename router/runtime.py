@@ -1,9 +1,10 @@
 """What all exchanges of one worker share: the current table, pools, counters, limits."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from router.accesslog import AccessLog
@@ -35,6 +36,8 @@ from router.model.wire import Options, RouteStats, UpstreamGauges
 from router.pool import UpstreamPool
 from router.server_names import ServerNames
 from router.steps import Steps
+from tls.certificate import CertificateDigest, CertificatePair
+from tls.policy import Authorities, AuthoritiesDigest
 
 NEVER = math.inf
 
@@ -110,6 +113,8 @@ class Runtime:
         "_pool_start",
         "access_log",
         "active_pools",
+        "authorities",
+        "certificates",
         "clock",
         "counters",
         "date_line",
@@ -186,6 +191,10 @@ class Runtime:
         self.no_route = self.counters_of("", "", "")
         self._hosts: dict[bytes, bytes] = {}
         self.snapshot = Snapshot()
+        self.certificates: Mapping[CertificateDigest, CertificatePair] = {}
+        """Those that may be shown to upstreams."""
+        self.authorities: Mapping[AuthoritiesDigest, Authorities] = {}
+        """Those that upstreams' certificates may have to come from."""
         self.table: Table[BoundRoute] = Table.of(self.snapshot, self._bind)
         self.server_names: dict[HostSetName, ServerNames] = {}
         self.guarded = False
@@ -194,6 +203,7 @@ class Runtime:
     def loading(self, snapshot: Snapshot) -> Steps[None]:
         """Serve this snapshot, once all is prepared; pools and counters that still have a use live
         on. One step a host or an upstream."""
+        self._hold_both(snapshot)
         yield from self._refresh_pools(snapshot.upstreams, snapshot)
         table = yield from Table.building(snapshot, self._bind)
         names = {name: ServerNames.of(snapshot, name) for name in snapshot.server_names}
@@ -206,6 +216,7 @@ class Runtime:
             OutOfStepError: it was made for another version.
         """
         snapshot = apply_delta(self.snapshot, delta)
+        self._hold_both(snapshot)
         concerned = delta.upstreams.keys() | delta.endpoints.keys()
         yield from self._refresh_pools(concerned & snapshot.upstreams.keys(), snapshot)
         table = yield from self.table.changing(delta, self._bind)
@@ -221,6 +232,12 @@ class Runtime:
         """The server names of a host set; one that the snapshot does not name has none."""
         found = self.server_names.get(name)
         return ServerNames(None, {}, guarded=False) if found is None else found
+
+    def _hold_both(self, snapshot: Snapshot) -> None:
+        """Until the swap, what upstreams' profiles name is that of both versions: pools are
+        renewed before it."""
+        self.certificates = _union(self.snapshot.certificates, snapshot.certificates)
+        self.authorities = _union(self.snapshot.authorities, snapshot.authorities)
 
     def _refresh_pools(self, keys: Iterable[UpstreamKey], snapshot: Snapshot) -> Steps[None]:
         """Bring pools up to date in place: bound routes of unchanged hosts refer to them."""
@@ -251,6 +268,7 @@ class Runtime:
         """In one step, all that a request or a handshake looks at; then forget the pools that
         nothing of it leads to."""
         self.snapshot = snapshot
+        self.certificates, self.authorities = snapshot.certificates, snapshot.authorities
         self.table = table
         self.server_names = server_names
         self.guarded = any(names.guarded for names in server_names.values())
@@ -305,3 +323,11 @@ class Runtime:
                     self._hosts.clear()
                 self._hosts[raw] = host
         return host
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _union(old: dict[K, V], new: dict[K, V]) -> dict[K, V]:
+    return new if new is old else {**old, **new}

@@ -45,7 +45,7 @@ from router.model.wire import (
     frame,
 )
 from router.runtime import Runtime
-from router.steps import in_turns
+from router.turns import Turns
 from tls.certificate import CertificateDigest
 from tls.contexts import ServerContexts
 from tls.openssl import OpenSsl
@@ -218,36 +218,37 @@ class Worker:
 
     async def _update_forever(self, runtime: Runtime) -> None:
         """Take snapshots and deltas in their order; requests are served between the steps."""
-        try:
-            while True:
-                message = await self._updates.get()
-                began = time.monotonic()
-                try:
-                    await self._update(runtime, message)
-                except OutOfStepError:
-                    self._channel.send(OutOfStep(version=runtime.snapshot.version))
-                    continue
-                seconds = time.monotonic() - began
-                self._channel.send(Acknowledged(runtime.snapshot.version, seconds))
-                if not self._listening and self._draining is None:
-                    # Nothing is accepted before the first whole table is here.
-                    self._listening = True
-                    gc.collect()
-                    gc.freeze()
-                    await self._listen(runtime.snapshot.listeners)
-        except Exception as error:
-            # What we hold now may be half of two versions. Without us, a new worker begins whole.
-            self._log("error", f"a snapshot cannot be applied: {error!r}", {})
-            self._channel.close()
+        turns = Turns()
+        while True:
+            message = await self._updates.get()
+            began = time.monotonic()
+            try:
+                await self._update(runtime, message, turns)
+            except OutOfStepError:
+                self._channel.send(OutOfStep(version=runtime.snapshot.version))
+                continue
+            except Exception as error:
+                # What is held now may be half of two versions: a new worker begins whole.
+                self._log("error", f"a snapshot cannot be applied: {error!r}", {})
+                self._channel.close()
+                return
+            seconds = time.monotonic() - began
+            self._channel.send(Acknowledged(runtime.snapshot.version, seconds))
+            if not self._listening and self._draining is None:
+                # Nothing is accepted before the first whole table is here.
+                self._listening = True
+                gc.collect()
+                gc.freeze()
+                self._start(self._loop.create_task(self._listen(runtime.snapshot.listeners)))
 
-    async def _update(self, runtime: Runtime, message: Load | Change) -> None:
+    async def _update(self, runtime: Runtime, message: Load | Change, turns: Turns) -> None:
         if isinstance(message, Load):
             gone = runtime.snapshot.certificates.keys() - message.snapshot.certificates.keys()
-            await in_turns(runtime.loading(message.snapshot))
+            await turns.take(runtime.loading(message.snapshot))
         else:
             pairs = message.delta.certificates
             gone = {digest for digest, pair in pairs.items() if pair is None}
-            await in_turns(runtime.changing(message.delta))
+            await turns.take(runtime.changing(message.delta))
         self._forget(gone)
 
     def _forget(self, digests: Iterable[CertificateDigest]) -> None:

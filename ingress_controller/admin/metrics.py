@@ -71,7 +71,7 @@ METRICS: Mapping[str, tuple[Labels, str]] = {
     "ingress_process_open_fds": (("process",), "Files and connections that a process has open."),
     "ingress_swap_duration_seconds": (
         (),
-        "From a snapshot's arrival in a worker to the swapped table; the count is that of swaps.",
+        "Updates of the table in a worker, which serves meanwhile; the count is that of swaps.",
     ),
     "ingress_diagnostics": (("code", "severity"), "Findings about objects and files, now."),
     "ingress_watch_synced": (

@@ -18,9 +18,6 @@ from ingress_controller.sources.watch_machine import Pace, backoff
 
 NEWCOMER_SECONDS = 1.0
 """Who has not failed yet tries soon: what is away for one kind may answer another."""
-REOPEN_SECONDS = 10.0
-"""A port that opens again sooner is that of a server that starts and falls: what was sent at its
-last opening counts."""
 
 
 class Outage:
@@ -30,6 +27,7 @@ class Outage:
         "_attempts",
         "_closed",
         "_failed_at",
+        "_hinted",
         "_not_before",
         "_opened",
         "_pace",
@@ -54,6 +52,8 @@ class Outage:
         self._failed_at = float("-inf")
         self._opened = float("-inf")
         """When its port was last seen to open, and attempts began to be counted anew."""
+        self._hinted = False
+        """One more may try, or has tried, because somebody had an answer meanwhile."""
         self._trying = False
         """One that waited has sent a request, and its outcome is not known yet."""
         self._sent: deque[float] = deque(maxlen=pace.attempts)
@@ -83,7 +83,7 @@ class Outage:
         elif not tried:
             self.due = max(self.due, self._not_before)
             return
-        self._trying = self._closed = False
+        self._trying = self._closed = self._hinted = False
         if lost and self._attempts == 0:
             self._set_due(now)
         else:
@@ -95,10 +95,16 @@ class Outage:
         self.since = None
         self.looking = self._trying = self._closed = False
         self._not_before = 0.0
+        self._hinted = False
         self._sent.clear()
 
     def overheard(self, now: float) -> None:
-        """Somebody who does not wait here had an answer."""
+        """Somebody who does not wait here had an answer. While one is trying, that is a reason for
+        one more to try, and no longer one for a third."""
+        if self._trying:
+            if self._hinted:
+                return
+            self._hinted = True
         self.due = min(self.due, self._allowed(max(now, self._not_before)))
 
     def sent(self, now: float) -> None:
@@ -125,9 +131,10 @@ class Outage:
             return
         if self._closed:
             self._attempts = 0
-            if now >= self._opened + REOPEN_SECONDS:
+            if now >= self._opened + self._pace.attempts_within:
                 self._opened = now
                 self._sent.clear()  # what came before it opened was no burden for anybody
+            self._closed = False
             self.due = min(self.due, self._allowed(now))
         self.looking = False
 

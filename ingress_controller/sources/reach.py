@@ -53,7 +53,7 @@ class Reach:
         self._outage = Outage(pace)
         self._reason = ""
         self._stirred = asyncio.Event()
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[bool]] = deque()
 
     @property
     def away(self) -> bool:
@@ -72,7 +72,7 @@ class Reach:
             self._log.info("the API server answers again", server=self._server, seconds=away)
             self._on_alarm()
         while self._waiting:
-            self._release()
+            self._release(tries=False)
         self._stirred.set()
         self._on_answer()
 
@@ -96,21 +96,21 @@ class Reach:
         )
         self._stirred.set()
 
-    async def turn(self, *, newcomer: bool) -> None:
-        """Waits until the API has answered somebody, or the caller shall try.
+    async def turn(self, *, newcomer: bool) -> bool:
+        """Waits until the API has answered somebody, or the caller shall try: then it is True.
 
         ``newcomer``: the caller has not failed since its last answer.
         """
         if not self.away:
-            return
-        future = asyncio.get_running_loop().create_future()
+            return False
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if newcomer:
             self._outage.newcomer(time.monotonic())
             self._waiting.appendleft(future)
         else:
             self._waiting.append(future)
         self._stirred.set()
-        await future
+        return await future
 
     def abandoned(self) -> None:
         """Whose turn it was does not try any more."""
@@ -140,16 +140,16 @@ class Reach:
         if now < self._outage.due:
             return
         while self._waiting:
-            if self._release():
+            if self._release(tries=True):
                 self._outage.sent(now)
                 return
 
-    def _release(self) -> bool:
+    def _release(self, *, tries: bool) -> bool:
         """Lets the first one go on; False when it does not wait any more."""
         future = self._waiting.popleft()
         if future.done():
             return False
-        future.set_result(None)
+        future.set_result(tries)
         return True
 
     def _sound_alarm(self, now: float) -> None:

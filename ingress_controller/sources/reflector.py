@@ -159,9 +159,8 @@ class Reflector:
             await asyncio.sleep(step.until - now)
             return
         if self._reach.away and not self._my_turn:
-            await self._reach.turn(newcomer=self._failures == 0)
+            self._my_turn = await self._reach.turn(newcomer=self._failures == 0)
             self._machine.doubt(time.monotonic())
-            self._my_turn = self._reach.away
             return
         if isinstance(step, ListPage):
             await self._list(step)

@@ -4,6 +4,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
+from ingress_controller.sources.errors import ApiError
+
+SERVER_ERRORS = 500
+"""Statuses from here on say that the server is not itself."""
 NO_QUERY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -45,8 +49,13 @@ class Overheard:
         timeout: float = 10.0,  # noqa: ASYNC109 # it bounds its own request
     ) -> bytes:
         """See `Requests.request`."""
-        answer = await self._requests.request(
-            method, path, query=query, body=body, content_type=content_type, timeout=timeout
-        )
+        try:
+            answer = await self._requests.request(
+                method, path, query=query, body=body, content_type=content_type, timeout=timeout
+            )
+        except ApiError as error:
+            if error.status is not None and error.status < SERVER_ERRORS:
+                self._on_answer()  # a refusal is an answer, too
+            raise
         self._on_answer()
         return answer

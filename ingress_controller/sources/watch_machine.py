@@ -13,7 +13,7 @@ the watch is silent                   check, then watch from the last version
 no answer, 5xx                        the `Outage` that all reflectors share says when to try; then
                                       check and watch, or the same page again
 429, 503 with Retry-After             not before that, and not before the backoff
-401                                   the same, with a backoff that stays short
+401                                   the same, with a backoff that stays short for whole kinds
 other refusals, malformed answers     backoff; then check and watch; malformed lists begin anew with
                                       smaller pages
 three watches in a row are refused     list anew: what is wrong may be the version
@@ -53,7 +53,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     longest_delay: float = 30.0
     """Bounds of the backoff, to which up to as much again is added at random."""
     longest_unauthorized: float = 5.0
-    """The upper one while our credentials are refused: others may lie in their file any time."""
+    """The upper one for whole kinds while our credentials are refused: others may lie in their file
+    any time. Single objects, of which there may be a thousand, wait as for other refusals."""
     healthy_after: float = 120.0
     """So long after the last failure the backoff begins anew."""
     gone_distance: float = 10.0
@@ -295,7 +296,7 @@ class WatchMachine:
         ):
             self._gone_at = now
             return
-        unauthorized = trouble is Trouble.UNAUTHORIZED
+        unauthorized = trouble is Trouble.UNAUTHORIZED and not self._cheap
         longest = self._pace.longest_unauthorized if unauthorized else math.inf
         self._fall_back(now, random, retry_after, longest)
 

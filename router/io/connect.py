@@ -99,14 +99,14 @@ class Dialler:
         Raises:
             ContextRefusedError: what the profile names is not there; never in clear instead.
         """
-        snapshot = self._hub.runtime.snapshot
+        runtime = self._hub.runtime
         digest = profile.client_certificate
         context = self._hub.upstream_contexts.get(
             profile,
             authorities=None
             if profile.authorities is None
-            else snapshot.authorities.get(profile.authorities),
-            client=None if digest is None else snapshot.certificates.get(CertificateDigest(digest)),
+            else runtime.authorities.get(profile.authorities),
+            client=None if digest is None else runtime.certificates.get(CertificateDigest(digest)),
         )
         return context.dial(target.name, hostname_for(profile, target.address))
 

@@ -112,7 +112,7 @@ class Acknowledged(msgspec.Struct, frozen=True, tag="acknowledged"):
 
     version: SnapshotVersion
     seconds: float
-    """Wall time from the message's arrival to the swapped table."""
+    """Wall time of the update, requests that were served in between included."""
 
 
 class OutOfStep(msgspec.Struct, frozen=True, tag="out-of-step"):

@@ -106,7 +106,9 @@ async def test_a_controller_that_starts_without_the_api_server_becomes_ready_aft
                     clusterctl, "exec", *where, "--", "sh", "-c", "kill -INT 1; kill -INT 1"
                 )
             await admin.until_status(503, "admin", "/readyz", within=20)
-            assert (await admin.get("admin", "/healthz")).status == 200
+            await asyncio.sleep(2.0)  # the one that ends says so, too
+            await admin.until_status(200, "admin", "/healthz", within=20)
+            assert (await admin.get("admin", "/readyz")).status == 503
         finally:
             await asyncio.to_thread(clusterctl, "start-apiserver")
             await until_back(kube)

@@ -1,6 +1,7 @@
 """How a worker takes snapshots in; and that reports cost what is used, not what exists."""
 
 import asyncio
+import time
 
 import msgspec
 import pytest
@@ -20,7 +21,9 @@ from router.model.snapshot import (
 from router.model.upstreams import Endpoint, EndpointSet, Upstream
 from router.model.wire import Options
 from router.runtime import Runtime
-from router.steps import Steps, at_once, in_turns
+from router.steps import Steps, at_once
+from router.turns import SHARE, TURN_SECONDS, Turns
+from tls.policy import Authorities, AuthoritiesDigest
 
 
 def running(*keys: str) -> Runtime:
@@ -121,6 +124,43 @@ def test_a_delta_for_another_version_changes_nothing() -> None:
     assert list(runtime.pools) == ["old"]
 
 
+def test_what_upstreams_name_is_there_throughout_an_update() -> None:
+    """Their pools are renewed before the table is, and dial with what is new."""
+    old, new = (Authorities(AuthoritiesDigest(name), name.encode()) for name in ("old", "new"))
+    runtime = running()
+    before = msgspec.structs.replace(snapshot(1, "old"), authorities={old.digest: old})
+    at_once(runtime.loading(before))
+    change = msgspec.structs.replace(MOVED, authorities={new.digest: new, old.digest: None})
+    held = [set(runtime.authorities) for _ in runtime.changing(change)]
+    assert held[:2] == [{old.digest, new.digest}] * 2
+    assert set(runtime.authorities) == {new.digest}
+    for _ in runtime.loading(msgspec.structs.replace(before, version=3)):
+        assert old.digest in runtime.authorities
+    assert set(runtime.authorities) == {old.digest}
+
+
+async def test_an_update_has_its_share_of_a_busy_loop() -> None:
+    """What others take at a time may be long: thousands of connections that are all ready."""
+    busy, turns, steps = 0.08, 0, 120
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            time.sleep(busy)  # noqa: ASYNC251 - a loop that is busy
+            turns += 1
+            await asyncio.sleep(0)
+
+    def work() -> Steps[None]:
+        for _ in range(steps):
+            time.sleep(0.001)
+            yield
+
+    task = asyncio.create_task(others())
+    await Turns().take(work())
+    task.cancel()
+    assert 3 <= turns <= steps * 0.001 / (busy * SHARE) + 5 < steps * 0.001 / TURN_SECONDS / 2
+
+
 async def test_a_large_update_lets_others_have_their_turn() -> None:
     names = [f"u{number}" for number in range(5_000)]
     runtime = running()
@@ -135,7 +175,7 @@ async def test_a_large_update_lets_others_have_their_turn() -> None:
             await asyncio.sleep(0)
 
     task = asyncio.create_task(others())
-    await in_turns(runtime.loading(large))
+    await Turns().take(runtime.loading(large))
     task.cancel()
     assert turns >= 5
     assert runtime.table.version == 1

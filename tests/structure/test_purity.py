@@ -18,6 +18,7 @@ PURE = (
     "router/routing.py",
     "router/runtime.py",
     "router/server_names.py",
+    "router/steps.py",
     "router/proxy_protocol.py",
     "router/counters.py",
     "router/accesslog.py",

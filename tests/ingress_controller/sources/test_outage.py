@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingress_controller.sources.outage import NEWCOMER_SECONDS, REOPEN_SECONDS, Outage
+from ingress_controller.sources.outage import NEWCOMER_SECONDS, Outage
 from ingress_controller.sources.watch_machine import Pace
 
 PACE = Pace()
@@ -161,10 +161,9 @@ def test_an_hour_without_answers_has_five_requests_a_minute_at_most(
         now += PACE.probe_every
         step += 1
     # A port that opens again and again is a server that starts again and again.
-    distance = 60 if len({*ports}) == 1 else REOPEN_SECONDS
     most = PACE.attempts if len({*ports}) == 1 else 2 * PACE.attempts
     for first, last in zip(sent, sent[most:], strict=False):
-        assert last - first >= distance - 1e-6
+        assert last - first >= 60 - 1e-6
     assert len(sent) >= 30, "it is asked at least every other minute"
 
 
@@ -199,6 +198,31 @@ def test_an_outage_does_not_pay_for_the_one_before() -> None:
     outage.answered()
     outage.failed(2.0, 0.0)
     assert outage.due == 2.0 + 0.8
+
+
+def test_while_one_tries_an_answer_to_somebody_else_lets_one_more_try() -> None:
+    outage = away()
+    outage.sent(1.0)
+    outage.overheard(3.0)
+    assert outage.due == 3.0
+    outage.sent(3.0)
+    for now in (5.0, 7.0, 9.0):
+        outage.overheard(now)
+    assert outage.due == 3.0 + 2 * PACE.longest_delay
+    outage.failed(10.0, 0.0, tried=True)
+    outage.sent(outage.due)
+    outage.overheard(20.0)
+    assert outage.due == 20.0
+
+
+def test_a_port_opens_once() -> None:
+    outage = away()
+    outage.probed(1.0, is_open=False)
+    outage.probed(2.0, is_open=True)
+    outage.sent(2.0)
+    outage.failed(2.1, 0.0)
+    outage.probed(2.9, is_open=True, begun=2.8)
+    assert outage.due > 60, "one is trying"
 
 
 def test_an_answer_to_somebody_else_is_a_reason_to_try() -> None:

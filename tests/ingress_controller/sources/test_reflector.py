@@ -492,6 +492,26 @@ class TestOutages:
             await until(lambda: len(fake.watches()) == 35, "all watch again")
             await follows(fake, read)
 
+    async def test_only_who_tries_makes_the_others_wait_longer(
+        self, fake: FakeKubeApi, tmp_path: Path
+    ) -> None:
+        """Thirty watches end at once, three tries fail, the fourth is answered."""
+        pace = msgspec.structs.replace(HASTY, first_delay=0.05, longest_delay=30.0, silence=60.0)
+        keys = [ObjectKey("Secret", "shop", f"s{number}") for number in range(30)]
+        async with reading(fake, tmp_path, pace=pace) as read:
+            await read.until_synced()
+            read.source.want(frozenset(keys))
+            await read.until_synced(2)
+            await until(lambda: len(fake.watches()) == 35, "all watch")
+            await asyncio.sleep(2 * HASTY.brief)
+            fault = fake.fault("*", "/", status=503, times=3)
+            for watch in fake.watches():
+                watch.cut()
+            begin = time.monotonic()
+            await until(lambda: fault.hits == 3, "three tries failed")
+            await until(lambda: len(fake.watches()) == 35, "all watch again")
+            assert time.monotonic() - begin < 3
+
     async def test_an_answer_to_somebody_else_tells_that_it_is_back(
         self, fake: FakeKubeApi, tmp_path: Path
     ) -> None:

@@ -238,15 +238,24 @@ def test_after_an_outage_all_kinds_are_fresh_at_one_time() -> None:
     assert at.patience() > 0, "but not again and again"
 
 
-def test_refused_credentials_are_tried_again_soon_for_as_long_as_it_takes() -> None:
-    at = At().listed()
+@pytest.mark.parametrize(
+    ("trouble", "cheap", "longest"),
+    [
+        pytest.param(Trouble.UNAUTHORIZED, False, PACE.longest_unauthorized, id="credentials"),
+        pytest.param(Trouble.UNAUTHORIZED, True, PACE.longest_delay, id="a thousand objects"),
+        pytest.param(Trouble.REFUSED, False, PACE.longest_delay, id="rights, which a person gives"),
+    ],
+)
+def test_refused_credentials_are_tried_again_soon(
+    trouble: Trouble, cheap: bool, longest: float
+) -> None:
+    at = At(cheap=cheap).listed()
+    waits = []
     for _ in range(10):
-        at.failed(Trouble.UNAUTHORIZED)
-        assert at.patience() <= 2 * Pace().longest_unauthorized
+        at.failed(trouble)
+        waits.append(at.patience())
         at.rested()
-    at.failed(Trouble.REFUSED)
-    # A missing right needs a person.
-    assert at.patience() == pytest.approx(Pace().longest_delay)
+    assert max(waits) == pytest.approx(longest)
 
 
 def test_versions_that_went_backwards_mean_a_list() -> None:
