@@ -39,6 +39,9 @@ from router.steps import Steps
 from tls.certificate import CertificateDigest, CertificatePair
 from tls.policy import Authorities, AuthoritiesDigest
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 NEVER = math.inf
 
 _REMEMBERED_HOSTS = 4096
@@ -323,10 +326,6 @@ class Runtime:
                     self._hosts.clear()
                 self._hosts[raw] = host
         return host
-
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 def _union(old: dict[K, V], new: dict[K, V]) -> dict[K, V]:
