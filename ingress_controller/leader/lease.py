@@ -3,9 +3,11 @@
 The rules are client-go's (`tools/leaderelection`), with its times. What makes them safe:
 
 * We lead for `renew_deadline` seconds from the moment *before* a successful write was sent.
-* Whoever wants to take over waits for the whole duration of the lease, counted from the moment at
-  which it *received* the newest version. That is later than the holder's write, and the duration
-  is longer than the holder's deadline; so the holder has stopped before.
+* Whoever wants to take over waits for the whole duration of the lease, counted from the last look
+  at which the newest version was not there yet, but from no more than `Timing.look` before it was
+  received. So it waits for the duration less `look` after the holder's write at least, which is
+  longer than the holder's deadline: the holder has stopped before. (client-go counts from the
+  moment at which it received it, so that a take-over takes `look` longer.)
 * Both are measured by each one's own monotonic clock. Times of day are written into the object for
   people, and never read.
 * Every write names the version that it replaces, so that of two writers one is refused.
@@ -47,14 +49,22 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     request: float = 5.0
     """For one request: two fit into the deadline."""
 
+    @property
+    def look(self) -> float:
+        """Between two looks of somebody who waits, at most."""
+        return self.retry * (1 + JITTER)
+
     def __post_init__(self) -> None:
         """Refuses times with which two could lead.
 
         Raises:
-            ValueError: they are not in the order retry, request, deadline, lease.
+            ValueError: they are not in the order retry, request, deadline, lease, or the lease is
+                not longer than the deadline by what may pass between two looks.
         """
-        if not 0 < self.retry <= self.request < self.renew_deadline < self.lease:
-            raise ValueError("it must be: 0 < retry <= request < renew_deadline < lease")
+        if not 0 < self.retry <= self.request < self.renew_deadline < self.lease - self.look:
+            raise ValueError(
+                f"it must be: 0 < retry <= request < renew_deadline < lease - {1 + JITTER} retry"
+            )
 
 
 class LeaseSpec(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -124,6 +134,9 @@ class Candidate:
         self._seen: Lease | None = None
         """The newest version that we received."""
         self._seen_at = -math.inf
+        """When it was there at the latest, as far as others may count on it."""
+        self._looked_at = -math.inf
+        """When the API last said what the Lease is."""
         self._absent = False
         """It was deleted after we had seen it."""
         self._current = False
@@ -152,18 +165,18 @@ class Candidate:
 
     def found(self, lease: Lease | None, now: float) -> None:
         """The answer to a `Read`; None when there is no such Lease. ``now``: when it arrived."""
+        looked_at, self._looked_at = self._looked_at, now
+        changed_at = max(looked_at, now - self._timing.look)
         if lease is None:
             if self._seen is not None and not self._absent:
                 self._absent, self._current = True, False
-                self._seen_at = now
+                self._seen_at = changed_at
             return
         before = self._seen
-        if (
-            before is None
-            or self._absent
-            or (before.version, before.spec) != (lease.version, lease.spec)
-        ):
+        if before is None:
             self._seen_at = now
+        elif self._absent or (before.version, before.spec) != (lease.version, lease.spec):
+            self._seen_at = changed_at
         self._seen, self._absent, self._current = lease, False, True
         if lease.holder != self._identity:
             self._leads_until = -math.inf
@@ -182,7 +195,7 @@ class Candidate:
     def written(self, lease: Lease, *, sent: float, now: float) -> None:
         """A `Write` succeeded. ``sent``: a moment before it was sent; ``now``: after the answer."""
         self._seen, self._absent, self._current = lease, False, True
-        self._seen_at = now
+        self._seen_at = self._looked_at = now
         if lease.holder == self._identity:
             self._leads_until = sent + self._timing.renew_deadline
 

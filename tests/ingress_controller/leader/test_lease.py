@@ -143,9 +143,28 @@ def test_a_held_lease_is_taken_when_it_was_unchanged_for_its_whole_duration() ->
 def test_a_renewal_begins_the_wait_anew() -> None:
     one = candidate()
     one.found(lease(renewTime="1"), 0.0)
+    one.found(lease(renewTime="1"), 12.5)
     one.found(lease(renewTime="2", version="2"), 14.0)
-    one.found(lease(renewTime="2", version="2"), 28.0)
-    assert one.claim(28.0, NOON) is None
+    one.found(lease(renewTime="2", version="2"), 27.4)
+    assert one.claim(27.4, NOON) is None
+    assert one.claim(27.5, NOON) is not None, "it may have been renewed right after 12.5"
+
+
+def test_who_looked_long_ago_does_not_count_from_then() -> None:
+    """The holder may have renewed it just now, and leads for ten seconds."""
+    one = candidate()
+    one.found(lease(renewTime="1"), 0.0)
+    one.found(lease(renewTime="2", version="2"), 14.0)
+    free = 14.0 - Timing().look + Timing().lease
+    assert free > 14.0 + Timing().renew_deadline
+    assert one.free_at == pytest.approx(free)
+
+
+def test_who_sees_a_lease_for_the_first_time_waits_for_all_of_it() -> None:
+    one = candidate()
+    one.found(None, 0.0)
+    one.found(lease(), 1.0)
+    assert one.free_at == 16.0
 
 
 def test_times_of_day_in_the_lease_are_never_believed() -> None:
@@ -194,11 +213,12 @@ def test_others_wait_before_they_create_a_deleted_lease() -> None:
     """Its holder may still lead: it has not been asked."""
     one = candidate()
     one.found(lease("b"), 0.0)
+    one.found(lease("b"), 13.0)
     one.found(None, 14.0)
-    one.found(None, 28.9)
-    assert one.claim(28.9, NOON) is None
+    one.found(None, 27.9)
+    assert one.claim(27.9, NOON) is None
     assert one.holder == ""
-    write = one.claim(29.0, NOON)
+    write = one.claim(28.0, NOON)
     assert write is not None
     assert write.create
 
@@ -262,7 +282,14 @@ def test_waits_grow_to_a_minute_while_the_api_is_away() -> None:
 
 @pytest.mark.parametrize(
     "times",
-    [{"lease": 10.0}, {"renew_deadline": 5.0}, {"retry": 0.0}, {"request": 1.0}, {"lease": -1.0}],
+    [
+        {"lease": 10.0},
+        {"lease": 12.4},
+        {"renew_deadline": 5.0},
+        {"retry": 0.0},
+        {"request": 1.0},
+        {"lease": -1.0},
+    ],
 )
 def test_times_with_which_two_could_lead_are_refused(times: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="retry <= request < renew_deadline < lease"):
