@@ -18,7 +18,6 @@ from ingress_controller.settings import Settings
 from ingress_controller.sources.cluster import ClusterSource, Scope
 from ingress_controller.sources.credentials import ACCOUNT_FOLDER
 from ingress_controller.sources.kube_api import Access, KubeApi
-from ingress_controller.sources.requests import Overheard
 from ingress_controller.status.events import EventWriter
 from ingress_controller.status.publish import Publisher
 from ingress_controller.status.writer import StatusWriter
@@ -44,26 +43,26 @@ class ClusterSide:
     def __init__(self, api: KubeApi, settings: Settings, log: Log) -> None:
         publishing = settings.publishing
         self.source = ClusterSource(api, _scope(settings), log)
-        self._server = api.server
+        self._api = api
         self._log = log
         # Writers ask also while reflectors wait for the API: their answers tell that it is back.
-        self._requests = Overheard(api, self.source.overheard)
+        api.on_answer = self.source.overheard
         self._tells = publishing.events
         self._events: EventWriter | None = None
         self._leader: Elector | Alone = Alone()
         if publishing.leader_elect and (publishing.publish_status or publishing.events):
             identity = new_identity(os.environ.get("POD_NAME", ""))
-            self._leader = Elector(self._requests, _lease(settings), identity, log)
+            self._leader = Elector(api, _lease(settings), identity, log)
             self.source.on_answer = self._leader.hurry
         self._clear = publishing.clear_status_on_shutdown
         self._status: StatusWriter | None = None
         self._publisher: Publisher | None = None
         if publishing.publish_status:
-            self._status = StatusWriter(self._requests, self.source.statuses, self._leader, log)
+            self._status = StatusWriter(api, self.source.statuses, self._leader, log)
             self.source.on_status = self._status.seen
             service = publishing.publish_service
             self._publisher = Publisher(
-                self._requests,
+                api,
                 self._leader,
                 log,
                 service=None if service is None else Name(*service.split("/")),
@@ -93,7 +92,7 @@ class ClusterSide:
     def denied_addresses(self) -> tuple[str, ...]:
         """Where no endpoint may lead: addresses or names of the API server, and our own."""
         own = os.environ.get("POD_IPS", "").split(",")
-        server = urlsplit(self._server).hostname or ""
+        server = urlsplit(self._api.server).hostname or ""
         return tuple(address for address in (server, *own) if address)
 
     def changed(self, changes: Sequence[ObjectChange]) -> None:
@@ -117,7 +116,7 @@ class ClusterSide:
         """Says whom to ask, at any time, what an Ingress is to us and what an object is to it."""
         if self._tells:
             self._events = EventWriter(
-                self._requests,
+                self._api,
                 self._leader,
                 self._log,
                 instance=os.environ.get("POD_NAME", ""),

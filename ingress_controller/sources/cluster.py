@@ -117,7 +117,7 @@ class ClusterSource:
         return f"the API server has not told us yet: {names}{more}" + (reason and f" ({reason})")
 
     def overheard(self) -> None:
-        """Who else asks the API server had an answer."""
+        """The API server answers, whoever asked."""
         self._reach.overheard()
 
     async def run(self, receiver: Receiver) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlencode
 
@@ -66,6 +66,8 @@ class KubeApi:
         """
         self.server = login.server
         """URL of the API server, for logs."""
+        self.on_answer: Callable[[], None] = lambda: None
+        """Called at each answer that shows the server to be itself, refusals included."""
         self._account = account
         self._login = login
         self._digest = tls_digest(login)
@@ -173,6 +175,8 @@ class KubeApi:
             login = self._login
             try:
                 async with self._pools.send(call, login) as response:
+                    if response.status < 500:
+                        self.on_answer()
                     if 200 <= response.status < 300:
                         yield response
                         return

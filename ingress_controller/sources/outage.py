@@ -99,7 +99,7 @@ class Outage:
         self._sent.clear()
 
     def overheard(self, now: float) -> None:
-        """Somebody who does not wait here had an answer. While one is trying, that is a reason for
+        """An answer began, whoever asked. While one is trying, that is a reason for
         one more to try, and no longer one for a third."""
         if self._trying:
             if self._hinted:

@@ -77,7 +77,7 @@ class Reach:
         self._on_answer()
 
     def overheard(self) -> None:
-        """Somebody else than a reflector had an answer: it is worth to try."""
+        """An answer began, whoever asked, such as who renews the Lease: it is worth to try."""
         if self.away:
             self._outage.overheard(time.monotonic())
             self._stirred.set()

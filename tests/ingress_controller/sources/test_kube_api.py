@@ -1,6 +1,7 @@
 """Requests and watches end in bytes or in one of our errors, and every wait has an end."""
 
 import asyncio
+import contextlib
 import gc
 import gzip
 import os
@@ -93,6 +94,18 @@ async def lines(api: KubeApi, *, silence: float = 5, connect: float = 5) -> list
 
 
 # -- requests --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "told"), [(200, 1), (404, 1), (409, 1), (503, 0)])
+async def test_an_answer_of_a_server_that_is_itself_is_told(
+    fake: FakeKubeApi, api: KubeApi, status: int, told: int
+) -> None:
+    answers = []
+    api.on_answer = lambda: answers.append(1)
+    fake.fault("GET", ".", status=status)
+    with contextlib.suppress(ApiError):
+        await api.request("GET", SECRETS)
+    assert len(answers) == told
 
 
 async def test_a_request_is_sent_as_it_was_given(fake: FakeKubeApi, api: KubeApi) -> None:
